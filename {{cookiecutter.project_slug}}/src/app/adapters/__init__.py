@@ -1,0 +1,1 @@
+"""I/O behind the contracts of `core`; a concern keeps its file name."""

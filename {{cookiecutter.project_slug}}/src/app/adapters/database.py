@@ -1,0 +1,193 @@
+"""The database: one engine per process, one transaction per unit of work, the duration of every statement."""
+
+import re
+import sqlite3
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import MetaData, event, text
+from sqlalchemy.engine import URL, Connection, ExceptionContext
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
+
+OnQuery = Callable[[str, float], None]
+CONNECT_SECONDS = 3
+BUSY_SECONDS = 5
+POOL_SECONDS = 5
+READ_ONLY = "app_read_only"
+SERVER_ERROR = 500
+_KINDS = frozenset({"SELECT", "INSERT", "UPDATE", "DELETE", "BEGIN", "PRAGMA", "CREATE", "ALTER", "DROP", "WITH"})
+_DETAIL = re.compile(r"\n(?:DETAIL|CONTEXT):.*", re.DOTALL)
+NAMING = {
+    "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+    "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+    "ck": "ck_%(table_name)s_%(constraint_name)s",
+    "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+    "pk": "pk_%(table_name)s",
+}
+
+
+def new_metadata() -> MetaData:
+    """Return an empty set of tables whose constraints get the same names on every database."""
+    return MetaData(naming_convention=NAMING)
+
+
+class Database:
+    """The engine and what it opens.
+
+    Args:
+        url: Where the database is, with an asynchronous driver.
+        on_query: Called with each statement's kind and its duration in seconds.
+
+    """
+
+    def __init__(self, url: URL, *, on_query: OnQuery | None = None) -> None:
+        self.url = url
+        self.engine = _engine(url)
+        _hide_values(self.engine)
+        if on_query is not None:
+            _time_statements(self.engine, on_query)
+
+    def session(self, *, read_only: bool = False) -> AsyncSession:
+        """Return a new session; it connects at its first statement.
+
+        Args:
+            read_only: Whether it only reads; on SQLite it then waits for no writer.
+
+        """
+        engine = self.engine.execution_options(**{READ_ONLY: True}) if read_only else self.engine
+        return AsyncSession(engine, expire_on_commit=False)
+
+    async def ping(self) -> None:
+        """Run the smallest statement; raises when the database does not answer, or its file is gone."""
+        async with self.engine.execution_options(**{READ_ONLY: True}).connect() as connection:
+            await connection.execute(text("SELECT 1"))
+        # An open connection to SQLite goes on reading a file that was moved away or deleted.
+        if self.url.get_backend_name() == "sqlite" and not _is_there(self.url):
+            msg = f"the database file {self.url.database} is gone"
+            raise FileNotFoundError(msg)
+
+    async def aclose(self) -> None:
+        """Close all connections."""
+        await self.engine.dispose()
+
+
+class UnitOfWork:
+    """One transaction that is opened when it is first needed.
+
+    Args:
+        database: Where it runs.
+        read_only: Whether it only reads.
+
+    """
+
+    def __init__(self, database: Database, *, read_only: bool) -> None:
+        self._database = database
+        self._read_only = read_only
+        self._session: AsyncSession | None = None
+
+    @property
+    def session(self) -> AsyncSession:
+        """The session whose statements commit together."""
+        if self._session is None:
+            self._session = self._database.session(read_only=self._read_only)
+        return self._session
+
+    async def commit(self) -> None:
+        """Make what was done permanent."""
+        if self._session is not None:
+            await self._session.commit()
+
+    async def end(self, status: int) -> None:
+        """Commit or undo, as the answer says.
+
+        Args:
+            status: The HTTP status of the answer; from 500 up what was done is undone.
+
+        """
+        await (self.commit() if status < SERVER_ERROR else self.rollback())
+
+    async def rollback(self) -> None:
+        """Undo what was done."""
+        if self._session is not None:
+            await self._session.rollback()
+
+    async def aclose(self) -> None:
+        """Give the connection back; what was not committed is undone."""
+        if self._session is not None:
+            await self._session.close()
+
+
+def _engine(url: URL) -> AsyncEngine:
+    # Parameters may be personal data: without this they stand in the text of every database error.
+    options: dict[str, Any] = {"hide_parameters": True}
+    if url.get_backend_name() != "sqlite":
+        connect = {"connect_timeout": CONNECT_SECONDS}
+        return create_async_engine(url, pool_pre_ping=True, pool_timeout=POOL_SECONDS, connect_args=connect, **options)
+    _make_folder(url)
+    engine = create_async_engine(url, connect_args={"timeout": BUSY_SECONDS}, **options)
+    _configure_sqlite(engine)
+    return engine
+
+
+def _is_there(url: URL) -> bool:
+    return url.database in (None, "", ":memory:") or Path(str(url.database)).exists()
+
+
+def _make_folder(url: URL) -> None:
+    if url.database and url.database != ":memory:":
+        Path(url.database).parent.mkdir(parents=True, exist_ok=True)
+
+
+def _configure_sqlite(engine: AsyncEngine) -> None:
+    """Let readers work beside one writer, and make writers queue instead of failing half-way."""
+
+    @event.listens_for(engine.sync_engine, "connect")
+    def connect(connection: Any, _record: Any) -> None:
+        connection.isolation_level = None
+        cursor = connection.cursor()
+        # The mode is the file's and stays: who finds it locked by another that starts has it with the next connection.
+        with suppress(sqlite3.OperationalError):
+            cursor.execute("PRAGMA journal_mode=WAL")
+        cursor.execute("PRAGMA synchronous=NORMAL")
+        cursor.execute("PRAGMA foreign_keys=ON")
+        cursor.close()
+
+    @event.listens_for(engine.sync_engine, "begin")
+    def begin(connection: Connection) -> None:
+        # A transaction that reads and then writes would fail at once if another one wrote in between.
+        read_only = connection.get_execution_options().get(READ_ONLY)
+        connection.exec_driver_sql("BEGIN" if read_only else "BEGIN IMMEDIATE")
+
+
+def _hide_values(engine: AsyncEngine) -> None:
+    """Cut off what PostgreSQL adds to an error: the row that was refused, with its values."""
+
+    @event.listens_for(engine.sync_engine, "handle_error")
+    def hide(context: ExceptionContext) -> None:
+        for error in (context.original_exception, context.sqlalchemy_exception):
+            if error is not None:
+                error.args = tuple(_DETAIL.sub("", part) if isinstance(part, str) else part for part in error.args)
+
+
+def _time_statements(engine: AsyncEngine, on_query: OnQuery) -> None:
+    @event.listens_for(engine.sync_engine, "before_cursor_execute")
+    def before(connection: Connection, *_: Any) -> None:
+        connection.info["app_started"] = time.perf_counter()
+
+    @event.listens_for(engine.sync_engine, "after_cursor_execute")
+    def after(connection: Connection, _cursor: Any, statement: str, *_: Any) -> None:
+        on_query(statement_kind(statement), time.perf_counter() - connection.info["app_started"])
+
+
+def statement_kind(statement: str) -> str:
+    """Return the first word of a statement, or `OTHER`: few enough to be a label.
+
+    Args:
+        statement: SQL.
+
+    """
+    word = statement.lstrip()[:10].split(maxsplit=1)[0].upper() if statement.strip() else ""
+    return word if word in _KINDS else "OTHER"

@@ -1,0 +1,70 @@
+"""The FastAPI application, put together."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from fastapi import FastAPI
+from fastapi.telemetry import TelemetryConfig
+from starlette.types import Lifespan
+
+from ..bootstrap import Services, bootstrap
+from ..core.logging import get_logger
+from ..migrations import migrate
+from ..settings import Settings
+from .errors import register_error_handlers
+from .health import add_health_routes
+from .metrics import add_metrics_route
+from .middleware import middleware_stack
+from .openapi import install_openapi
+from .orders import router as orders_router
+
+log = get_logger(__name__)
+# The service has spans, logs and metrics of its own: FastAPI's would double them.
+NO_TELEMETRY: TelemetryConfig = {"tracing": False, "metrics": False, "logs": False}
+
+
+def create_app(settings: Settings, *, services: Services | None = None) -> FastAPI:
+    """Return the application; it connects to nothing before it starts.
+
+    Args:
+        settings: How it is set up.
+        services: Its parts, instead of those that the settings ask for.
+
+    """
+    services = services or bootstrap(settings)
+    app = FastAPI(
+        title=settings.service_name,
+        version=settings.service_version,
+        lifespan=_lifespan(services),
+        middleware=middleware_stack(services),
+        redirect_slashes=False,
+        redoc_url=None,
+        telemetry=NO_TELEMETRY,
+    )
+    app.state.services = services
+    register_error_handlers(app)
+    install_openapi(app)
+    app.include_router(orders_router)
+    # Not as routers: FastAPI looks through each included one for every request that comes after it.
+    add_health_routes(app, services.health)
+    add_metrics_route(app, services.metrics)
+    return app
+
+
+def _lifespan(services: Services) -> Lifespan[FastAPI]:
+    @asynccontextmanager
+    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        try:
+            if services.database.url.get_backend_name() == "sqlite":
+                await asyncio.to_thread(migrate, services.database.url)
+            log.info("service.started")
+            yield
+        except Exception:
+            log.exception("service.failed")
+            raise
+        finally:
+            await services.aclose()
+            log.info("service.stopped")
+
+    return lifespan

@@ -1,0 +1,149 @@
+"""Every error as a problem document: the application's, the framework's, and those of middleware.
+
+Exceptions pass through FastAPI untouched and are translated in one place, the middleware, which also sees what other
+middleware raises.
+"""
+
+import asyncio
+from urllib.parse import quote
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
+from starlette.responses import Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from ..core import problem
+from ..core.context import current_context
+from ..core.errors import AppError, DatabaseError, InfrastructureError, UnsupportedMediaTypeError
+from ..core.logging import to_json
+from ..core.problem import Problem
+from ..core.redaction import may_hold_secret, redact
+from .routing import allowed_methods
+
+ERROR = "app.error"
+# What a path may hold as it is (https://www.rfc-editor.org/rfc/rfc3986#section-3.3).
+_PATH_CHARACTERS = "/:@!$&'()*+,;=-._~"
+_JSON = ("application/json", "+json")
+_OUTAGES = (OperationalError, InterfaceError, PoolTimeoutError, ConnectionError)
+
+
+def propagate(_request: Request, error: Exception) -> Response:
+    """Let an error pass: registered so that no framework answers in its own format."""
+    raise error
+
+
+def register_error_handlers(app: FastAPI) -> None:
+    """Make the application hand its errors to the middleware.
+
+    Args:
+        app: The application.
+
+    """
+    app.add_exception_handler(HTTPException, propagate)
+    app.add_exception_handler(RequestValidationError, propagate)
+
+
+def translate(error: BaseException, scope: Scope) -> Problem:
+    """Return what the caller is told of an error.
+
+    Args:
+        error: What was raised.
+        scope: The request.
+
+    """
+    if isinstance(error, AppError):
+        return problem.from_error(error)
+    if isinstance(error, RequestValidationError):
+        return _from_validation(error, scope)
+    if isinstance(error, HTTPException):
+        return _from_http(error, scope)
+    if isinstance(error, _OUTAGES):
+        return problem.from_error(DatabaseError())
+    if isinstance(error, asyncio.CancelledError):
+        return problem.from_error(InfrastructureError(public_message="The service is shutting down."))
+    return problem.unexpected()
+
+
+def _from_validation(error: RequestValidationError, scope: Scope) -> Problem:
+    media_type = _header(scope, b"content-type")
+    about_body = any(entry["loc"][:1] == ("body",) for entry in error.errors())
+    is_json = media_type.partition(";")[0].strip().lower().endswith(_JSON)
+    if about_body and error.body and not is_json:
+        return problem.from_error(UnsupportedMediaTypeError())
+    return problem.from_validation(error.errors())
+
+
+def _from_http(error: HTTPException, scope: Scope) -> Problem:
+    headers = {name.lower(): value for name, value in (error.headers or {}).items()}
+    if error.status_code == 405:
+        headers["allow"] = ", ".join(allowed_methods(scope["app"], scope["path"]))
+    is_default = error.detail == problem.phrase(error.status_code)
+    detail = None if is_default or not isinstance(error.detail, str) else error.detail
+    return problem.from_status(error.status_code, detail, headers)
+
+
+def _header(scope: Scope, name: bytes) -> str:
+    return next((value.decode("latin-1") for key, value in scope["headers"] if key == name), "")
+
+
+def problem_response(found: Problem, scope: Scope) -> Response:
+    """Return a problem as a response.
+
+    Args:
+        found: The problem.
+        scope: The request that it answers.
+
+    """
+    context = current_context()
+    document = found.document(
+        instance=quote(scope.get("root_path", "") + scope["path"], safe=_PATH_CHARACTERS, errors="replace"),
+        trace_id=str(context.get("trace_id", "")),
+        request_id=str(context.get("request_id", "")),
+    )
+    body = to_json(document).encode()
+    if may_hold_secret(body.decode()):
+        body = to_json(redact(document)).encode()
+    return Response(body, found.status, dict(found.headers), problem.MEDIA_TYPE)
+
+
+def _unwrapped(error: BaseException) -> BaseException:
+    """Return what FastAPI hid: whatever reading the body raises, it turns into a 400 of its own."""
+    hidden = error.__cause__
+    is_hidden = isinstance(error, HTTPException) and isinstance(hidden, AppError | ClientDisconnect)
+    return hidden if is_hidden and hidden is not None else error
+
+
+class ErrorsMiddleware:
+    """Turns whatever is raised further in into a problem document, unless the response has begun.
+
+    Args:
+        app: What is further in.
+
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one request."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        started = False
+
+        async def watch(message: Message) -> None:
+            nonlocal started
+            started = True
+            await send(message)
+
+        try:
+            await self.app(scope, receive, watch)
+        except (Exception, asyncio.CancelledError) as raised:  # noqa: BLE001 -- whatever it is has a document
+            error = scope[ERROR] = _unwrapped(raised)
+            if started or isinstance(error, ClientDisconnect):
+                raise error from error.__cause__
+            await problem_response(translate(error, scope), scope)(scope, receive, send)

@@ -1,0 +1,26 @@
+"""The exposition of the service's series."""
+
+from fastapi import FastAPI, Response
+
+from ..adapters.metrics import Metrics
+from .openapi import problems
+
+
+def add_metrics_route(app: FastAPI, metrics: Metrics) -> None:
+    """Add the route that Prometheus scrapes.
+
+    Args:
+        app: The application.
+        metrics: The series.
+
+    """
+
+    @app.get(
+        "/metrics",
+        tags=["operations"],
+        response_class=Response,
+        responses={**problems(), 200: {"content": {"text/plain": {}}}},
+    )
+    async def expose() -> Response:
+        """Return all series in Prometheus's text format."""
+        return Response(metrics.render(), media_type=metrics.content_type)

@@ -1,0 +1,185 @@
+"""The outermost middleware: ids in and out, the span, the access line and the request's metrics in one pass.
+
+They share their work, and each further layer would cost every request: what is a concern of its own is a middleware of
+its own. This one runs for every request, so it is written for speed: no object that is not needed, nothing computed
+twice.
+"""
+
+import time
+from collections.abc import Collection
+from typing import Any
+
+from opentelemetry import context as otel_context
+from opentelemetry.trace import NonRecordingSpan, Span, SpanKind, StatusCode, set_span_in_context
+from starlette.requests import ClientDisconnect
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from ..adapters.metrics import Metrics
+from ..adapters.tracing import Tracing, record_error
+from ..core.context import Context, close_context, open_context
+from ..core.logging import get_logger, mark_reported
+from ..core.tracing import Trace, accept_request_id, continue_trace, read_trace
+from .errors import ERROR
+from .routing import route_template
+
+log = get_logger("app.access")
+METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT", "QUERY"})
+OTHER_METHOD = "_OTHER"
+CLIENT_CLOSED_REQUEST = 499
+SERVER_ERROR = 500
+_READ = frozenset({b"x-request-id", b"traceparent", b"tracestate", b"user-agent"})
+_NOTHING: list[str] = []
+
+
+def outcome(status_code: int) -> str:
+    """Return the word for a class of status codes.
+
+    Args:
+        status_code: The HTTP status.
+
+    """
+    if status_code < 300:
+        return "success"
+    if status_code >= SERVER_ERROR:
+        return "server_error"
+    return "client_error" if status_code >= 400 else "redirect"
+
+
+class Exchange:
+    """One request and what became of it."""
+
+    __slots__ = ("error", "method", "scope", "span", "started", "status_code", "user_agent")
+
+    def __init__(self, scope: Scope, method: str, span: Span, user_agent: list[str]) -> None:
+        self.scope = scope
+        self.method = method
+        self.span = span
+        self.user_agent = user_agent
+        self.status_code = 0
+        self.error: BaseException | None = None
+        self.started = time.perf_counter()
+
+
+class ObservabilityMiddleware:
+    """Gives a request its ids and reports on it when it ends.
+
+    Args:
+        app: What is further in.
+        tracing: What starts spans.
+        metrics: What counts requests.
+        quiet_paths: Paths without an access line, such as probes.
+
+    """
+
+    def __init__(self, app: ASGIApp, *, tracing: Tracing, metrics: Metrics, quiet_paths: Collection[str] = ()) -> None:
+        self.app = app
+        self._tracing = tracing
+        self._metrics = metrics
+        self._quiet_paths = frozenset(quiet_paths)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one request."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        sent: dict[bytes, list[str]] = {}
+        for name, value in scope["headers"]:
+            if name in _READ:
+                sent.setdefault(name, []).append(value.decode("latin-1"))
+        parent = read_trace(sent.get(b"traceparent", _NOTHING), sent.get(b"tracestate", _NOTHING))
+        trace = continue_trace(parent)
+        request_id = accept_request_id(sent.get(b"x-request-id", _NOTHING))
+        method = scope["method"] if scope["method"] in METHODS else OTHER_METHOD
+        span = self._start_span(scope, method, trace, parent)
+        exchange = Exchange(scope, method, span, sent.get(b"user-agent", _NOTHING))
+        added = [(b"x-request-id", request_id.encode()), (b"x-trace-id", trace.trace_id.encode())]
+        context = Context(request_id=request_id, trace_id=trace.trace_id, span_id=trace.span_id)
+        await self._observe(exchange, context, receive, _reporting(send, exchange, added))
+
+    def _start_span(self, scope: Scope, method: str, trace: Trace, parent: Trace | None) -> Span:
+        if not self._tracing.records:
+            return NonRecordingSpan(trace.span_context())
+        attributes = {"http.request.method": method, "url.path": scope["path"], "url.scheme": scope["scheme"]}
+        above = parent.span_context(is_remote=True) if parent else None
+        return self._tracing.start_at(trace, method, SpanKind.SERVER, above, attributes)
+
+    async def _observe(self, exchange: Exchange, context: Context, receive: Receive, send: Send) -> None:
+        active = self._metrics.active(exchange.method)
+        active.inc()
+        opened = open_context(context)
+        attached = otel_context.attach(set_span_in_context(exchange.span))
+        try:
+            await self.app(exchange.scope, receive, send)
+        except ClientDisconnect:
+            exchange.status_code = exchange.status_code or CLIENT_CLOSED_REQUEST
+        except Exception as error:
+            exchange.error = error
+            raise
+        finally:
+            active.dec()
+            self._finish(exchange)
+            otel_context.detach(attached)
+            close_context(opened)
+
+    def _finish(self, exchange: Exchange) -> None:
+        seconds = time.perf_counter() - exchange.started
+        scope = exchange.scope
+        status_code = exchange.status_code or SERVER_ERROR
+        route = route_template(scope)
+        error = exchange.error or scope.get(ERROR)
+        self._metrics.request_finished(exchange.method, route, status_code, seconds)
+        _finish_span(exchange, route, status_code, error)
+        # A probe that is answered 503 did its job; one that crashes is news.
+        if scope["path"] not in self._quiet_paths or status_code == SERVER_ERROR:
+            _log(exchange, route, status_code, seconds, error)
+
+
+def _reporting(send: Send, exchange: Exchange, added: list[tuple[bytes, bytes]]) -> Send:
+    """Return a `send` that notes the status and adds headers."""
+
+    def report(message: Message) -> Any:
+        if message["type"] == "http.response.start":
+            exchange.status_code = message["status"]
+            message = {**message, "headers": [*message.get("headers", ()), *added]}
+        # The awaitable itself: a coroutine around it would cost every message.
+        return send(message)
+
+    return report
+
+
+def _finish_span(exchange: Exchange, route: str, status_code: int, error: BaseException | None) -> None:
+    """Say on the span what became of the request, and end it."""
+    span = exchange.span
+    if span.is_recording():
+        span.update_name(f"{exchange.method} {route}")
+        span.set_attributes({"http.route": route, "http.response.status_code": status_code})
+        if status_code >= SERVER_ERROR:
+            span.set_status(StatusCode.ERROR)
+            if error is not None:
+                record_error(span, error)
+        span.end()
+
+
+def _log(exchange: Exchange, route: str, status_code: int, seconds: float, error: BaseException | None) -> None:
+    """Write the access line; from 500 up it is an error and has the exception."""
+    scope = exchange.scope
+    client = scope.get("client")
+    fields = {
+        "method": scope["method"],
+        "route": route,
+        "path": scope["path"],
+        "status_code": status_code,
+        "duration_ms": round(seconds * 1000, 3),
+        "client_ip": client[0] if client else None,
+        "user_agent": exchange.user_agent[-1] if exchange.user_agent else None,
+        "domain": "http",
+        "action": "request",
+        "status": outcome(status_code) if exchange.error is None else "server_error",
+    }
+    # An error that got past the errors middleware broke an answer that had begun, whatever its status was.
+    if status_code < SERVER_ERROR and exchange.error is None:
+        log.info("http.request", **fields)
+        return
+    log.error("http.request", **fields, exc_info=error)
+    if error is not None:
+        mark_reported(error)

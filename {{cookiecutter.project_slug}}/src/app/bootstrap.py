@@ -1,0 +1,69 @@
+"""The composition root: builds everything from the settings. Tests pass their own collaborators by keyword."""
+
+from dataclasses import dataclass
+
+from .adapters.database import Database
+from .adapters.health import Health
+from .adapters.idempotency import MemoryIdempotencyStore, SqlIdempotencyStore
+from .adapters.metrics import Metrics
+from .adapters.tracing import Tracing
+from .core.health import Check
+from .core.idempotency import IdempotencyStore
+from .settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """What an entry point works with."""
+
+    settings: Settings
+    metrics: Metrics
+    tracing: Tracing
+    health: Health
+    database: Database
+    idempotency_store: IdempotencyStore
+
+    async def aclose(self) -> None:
+        """Close what was opened: connections first, then what reports on them."""
+        try:
+            await self.database.aclose()
+        finally:
+            self.tracing.shutdown()
+
+
+def bootstrap(
+    settings: Settings,
+    *,
+    metrics: Metrics | None = None,
+    tracing: Tracing | None = None,
+    database: Database | None = None,
+    idempotency_store: IdempotencyStore | None = None,
+) -> Services:
+    """Build the service's parts; nothing connects or starts a thread before it is used.
+
+    Args:
+        settings: What they are built from.
+        metrics: Instead of the service's own.
+        tracing: Instead of the one that the settings ask for.
+        database: Instead of the one that the settings name.
+        idempotency_store: Instead of the one that the settings choose.
+
+    """
+    metrics = metrics or Metrics(settings)
+    database = database or Database(settings.database, on_query=metrics.query_finished)
+    health = Health(timeout=settings.health.timeout, cache=settings.health.cache)
+    health.register(Check("database", database.ping))
+    return Services(
+        settings=settings,
+        metrics=metrics,
+        tracing=tracing or Tracing(settings),
+        health=health,
+        database=database,
+        idempotency_store=idempotency_store or _idempotency_store(settings, database),
+    )
+
+
+def _idempotency_store(settings: Settings, database: Database) -> IdempotencyStore:
+    if settings.idempotency.store == "memory":
+        return MemoryIdempotencyStore()
+    return SqlIdempotencyStore(database)

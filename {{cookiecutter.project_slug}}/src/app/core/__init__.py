@@ -1,0 +1,1 @@
+"""Contracts, decisions and names: knows no framework and does no I/O."""

@@ -1,0 +1,102 @@
+"""What every log line of a request, task or message says about it.
+
+The fields live in one mapping per unit of work, so what an endpoint binds is on the access line too, and nothing
+outlives the `with` block that opened it.
+"""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar, Token
+from types import MappingProxyType
+from typing import Any
+
+import orjson
+
+
+class Context(dict[str, Any]):
+    """The fields of a unit of work, and how they look in a line of JSON, rendered once."""
+
+    __slots__ = ("_rendered",)
+    _rendered: bytes | None
+
+    def __init__(self, *args: Any, **fields: Any) -> None:
+        super().__init__(*args, **fields)
+        self._rendered = None
+
+    def bind(self, fields: Mapping[str, Any]) -> None:
+        """Add fields."""
+        self.update(fields)
+        self._rendered = None
+
+    def rendered(self) -> bytes:
+        """Return the fields as JSON, each preceded by a comma; raises TypeError when one is no JSON."""
+        if self._rendered is None:
+            self._rendered = b"," + orjson.dumps(dict(self))[1:-1] if self else b""
+        return self._rendered
+
+
+_EMPTY: Mapping[str, object] = MappingProxyType({})
+_fields: ContextVar[Mapping[str, object]] = ContextVar("log_context", default=_EMPTY)
+
+
+def open_context(context: Context) -> Token[Mapping[str, object]]:
+    """Make a context the open one; `close_context` ends it. For code that every request runs: others use `with`.
+
+    Args:
+        context: Its fields; those of the one around it are not taken over.
+
+    """
+    return _fields.set(context)
+
+
+def close_context(token: Token[Mapping[str, object]]) -> None:
+    """End what `open_context` began.
+
+    Args:
+        token: What it returned.
+
+    """
+    _fields.reset(token)
+
+
+@contextmanager
+def request_context(**fields: object) -> Iterator[Mapping[str, object]]:
+    """Open a context: its fields, over those of the one around it, are on every log line within.
+
+    Args:
+        fields: Names and values, such as `request_id` or `user_id`.
+
+    """
+    opened = Context(_fields.get(), **fields)
+    token = _fields.set(opened)
+    try:
+        yield opened
+    finally:
+        _fields.reset(token)
+
+
+def bind_context(**fields: object) -> None:
+    """Add fields to the open context; without one there is nothing to add to, and nothing happens.
+
+    Args:
+        fields: Names and values.
+
+    """
+    opened = _fields.get()
+    if isinstance(opened, Context):
+        opened.bind(fields)
+
+
+def set_user_id(user_id: str | None) -> None:
+    """Name the user on whose behalf the open context works.
+
+    Args:
+        user_id: The user, or None when it is not known.
+
+    """
+    bind_context(user_id=user_id)
+
+
+def current_context() -> Mapping[str, object]:
+    """Return the fields of the open context."""
+    return _fields.get()

@@ -1,0 +1,47 @@
+"""Logging: what callers use, and the pure steps from an event to a line. Where lines go is the adapters' concern."""
+
+from .chain import (
+    Event,
+    LevelFilter,
+    Processor,
+    add_context,
+    add_exception,
+    add_level,
+    add_service,
+    add_timestamp,
+    count,
+    level_name,
+    record_fields,
+    redact_event,
+)
+from .exceptions import REPORTED, describe_exception, is_reported, mark_reported
+from .line import LineRenderer
+from .logger import Engine, Logger, get_logger, install
+from .rendering import Renderer, renderer, to_json
+
+__all__ = [
+    "REPORTED",
+    "Engine",
+    "Event",
+    "LevelFilter",
+    "LineRenderer",
+    "Logger",
+    "Processor",
+    "Renderer",
+    "add_context",
+    "add_exception",
+    "add_level",
+    "add_service",
+    "add_timestamp",
+    "count",
+    "describe_exception",
+    "get_logger",
+    "install",
+    "is_reported",
+    "level_name",
+    "mark_reported",
+    "record_fields",
+    "redact_event",
+    "renderer",
+    "to_json",
+]

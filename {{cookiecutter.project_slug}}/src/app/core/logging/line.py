@@ -1,0 +1,87 @@
+"""The quick way from a plain event to its line of JSON: what repeats is rendered once and joined as bytes.
+
+Only events of plain values take it. For all else `render` returns None, and the chain does the same at more length:
+arguments, exceptions, fields that override others, values that JSON has no form for.
+"""
+
+import time
+from math import isfinite
+from typing import Any
+
+import orjson
+
+from ..context import Context, current_context
+from .rendering import ORDER
+
+# Fields that mean something to the chain, or that a caller must not set.
+_NEED_CHAIN = frozenset({*ORDER, "exc_info", "stack_info", "exception", "stack"})
+_MAX_HEADS = 4096
+# Other types are the chain's: it knows how to show them without a crash or a secret.
+_OPTIONS = orjson.OPT_PASSTHROUGH_DATACLASS | orjson.OPT_PASSTHROUGH_DATETIME | orjson.OPT_PASSTHROUGH_SUBCLASS
+
+
+class LineRenderer:
+    """Renders plain events.
+
+    Args:
+        service: The service's name.
+        environment: Where it runs.
+        version: The service's version.
+
+    """
+
+    def __init__(self, service: str, environment: str, version: str) -> None:
+        identity = {"service": service, "environment": environment, "version": version}
+        self._tail = orjson.dumps(identity)[1:-1]
+        self._heads: dict[tuple[str, str, str], bytes] = {}
+        # One object, so that no thread sees the second of one and the text of another.
+        self._clock = (0, b"")
+
+    def render(self, name: str, level: str, event: Any, fields: dict[str, Any]) -> bytes | None:
+        """Return the line with its line feed, or None when the event needs the chain.
+
+        Args:
+            name: The logger's name.
+            level: The level's name.
+            event: What happened.
+            fields: What is to be said about it.
+
+        """
+        context = current_context()
+        if not _NEED_CHAIN.isdisjoint(fields) or not fields.keys().isdisjoint(context):
+            return None
+        try:
+            head = self._heads.get((name, level, event)) or self._head(name, level, event)
+            body = orjson.dumps(fields, option=_OPTIONS) if fields else b"}"
+            inherited = context.rendered() if isinstance(context, Context) else b""
+        except (TypeError, ValueError):
+            return None
+        if b"null" in body and not _is_finite(fields):
+            return None
+        now = time.time()
+        second, prefix = self._clock
+        if int(now) != second:
+            prefix = time.strftime('{"timestamp":"%Y-%m-%dT%H:%M:%S.', time.gmtime(now)).encode()
+            self._clock = (int(now), prefix)
+        rest = b",%b" % body[1:] if fields else body
+        return b"%b%06d%b%b%b\n" % (prefix, int(now % 1 * 1_000_000), head, inherited, rest)
+
+    def _head(self, name: str, level: str, event: Any) -> bytes:
+        """Return what follows the time: it repeats whenever the same thing happens."""
+        if type(event) is not str:
+            raise TypeError
+        named = orjson.dumps({"level": level, "logger": name, "event": event})[1:-1]
+        head = b'Z",%b,%b' % (named, self._tail)
+        if len(self._heads) >= _MAX_HEADS:
+            self._heads.clear()
+        self._heads[name, level, event] = head
+        return head
+
+
+def _is_finite(value: Any) -> bool:
+    """Return whether no infinity and no NaN is in a value, which JSON would show as null."""
+    if isinstance(value, float):
+        return isfinite(value)
+    if isinstance(value, dict):
+        return all(map(_is_finite, value.values()))
+    return not isinstance(value, list | tuple) or all(map(_is_finite, value))

@@ -1,0 +1,184 @@
+"""Trace context in and out, to the letter of W3C Trace Context Level 2 (https://www.w3.org/TR/trace-context-2/).
+
+OpenTelemetry's own propagator keeps to Level 1: it takes the first of two `traceparent` headers and drops a whole
+`tracestate` for one key that Level 2 allows.
+"""
+
+import re
+from collections.abc import Sequence
+from os import urandom
+from typing import NamedTuple
+
+from opentelemetry.trace import SpanContext, TraceFlags, TraceState
+
+_TRACEPARENT = re.compile(r"([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-.*)?")
+_MEMBER_KEY = re.compile(r"[a-z0-9][a-z0-9_\-*/@]{0,255}")
+_MEMBER_VALUE = re.compile(r"[\x20-\x2b\x2d-\x3c\x3e-\x7e]{0,255}[\x21-\x2b\x2d-\x3c\x3e-\x7e]")
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._~-]{1,128}")
+_MAX_MEMBERS = 32
+_FORBIDDEN_VERSION = "ff"
+_FIRST_VERSION = "00"
+RANDOM_FLAG = 0x02
+
+
+class Trace(NamedTuple):
+    """A position in a trace: what a caller sent, or what is sent on."""
+
+    trace_id: str
+    span_id: str
+    flags: int = 0
+    state: str = ""
+
+    @property
+    def sampled(self) -> bool:
+        """Whether the caller records this trace."""
+        return bool(self.flags & TraceFlags.SAMPLED)
+
+    def headers(self) -> dict[str, str]:
+        """Return the headers that hand this position on."""
+        headers = {"traceparent": f"00-{self.trace_id}-{self.span_id}-{self.flags:02x}"}
+        if self.state:
+            headers["tracestate"] = self.state
+        return headers
+
+    def span_context(self, *, is_remote: bool = False) -> SpanContext:
+        """Return the position as OpenTelemetry has it.
+
+        Args:
+            is_remote: Whether it came from another process.
+
+        """
+        state = _RawState(self.state) if self.state else None
+        return SpanContext(int(self.trace_id, 16), int(self.span_id, 16), is_remote, TraceFlags(self.flags), state)
+
+
+class _RawState(TraceState):
+    """A `tracestate` handed on as it came: OpenTelemetry's own drops keys that Level 2 allows."""
+
+    def __init__(self, header: str) -> None:
+        super().__init__()
+        self._header = header
+
+    def to_header(self) -> str:
+        return self._header
+
+
+def trace_of(span: SpanContext) -> Trace:
+    """Return the position of a span.
+
+    Args:
+        span: What OpenTelemetry knows of the span.
+
+    """
+    return Trace(
+        f"{span.trace_id:032x}",
+        f"{span.span_id:016x}",
+        int(span.trace_flags),
+        span.trace_state.to_header(),
+    )
+
+
+def new_trace_id() -> str:
+    """Return a random trace id: 32 hexadecimal digits."""
+    return urandom(16).hex()
+
+
+def new_span_id() -> str:
+    """Return a random span id: 16 hexadecimal digits."""
+    return urandom(8).hex()
+
+
+def read_trace(traceparents: Sequence[str], tracestates: Sequence[str]) -> Trace | None:
+    """Return the position that a caller sent, or None when a new trace must start.
+
+    Args:
+        traceparents: The values of all `traceparent` headers; anything but one well-formed value restarts the trace.
+        tracestates: The values of all `tracestate` headers, in order; malformed ones are dropped as a whole.
+
+    """
+    if len(traceparents) != 1:
+        return None
+    match = _TRACEPARENT.fullmatch(traceparents[0].strip(" \t"))
+    if match is None:
+        return None
+    version, trace_id, span_id, flags, rest = match.groups()
+    if version == _FORBIDDEN_VERSION or (version == _FIRST_VERSION and rest):
+        return None
+    if not int(trace_id, 16) or not int(span_id, 16):
+        return None
+    known = int(flags, 16) & (TraceFlags.SAMPLED | RANDOM_FLAG)
+    return Trace(trace_id, span_id, known, _read_state(tracestates))
+
+
+def _read_state(values: Sequence[str]) -> str:
+    if not values:
+        return ""
+    members = [member.strip(" \t") for value in values for member in value.split(",")]
+    members = [member for member in members if member]
+    if len(members) > _MAX_MEMBERS or not all(_is_member(member) for member in members):
+        return ""
+    return ",".join(members)
+
+
+def _is_member(member: str) -> bool:
+    key, equals, value = member.partition("=")
+    return bool(equals and _MEMBER_KEY.fullmatch(key) and _MEMBER_VALUE.fullmatch(value))
+
+
+def continue_trace(parent: Trace | None) -> Trace:
+    """Return a new position below the caller's, or the start of a new, unsampled trace.
+
+    Args:
+        parent: What the caller sent, if anything.
+
+    """
+    if parent is None:
+        return Trace(new_trace_id(), new_span_id(), RANDOM_FLAG)
+    return Trace(parent.trace_id, new_span_id(), parent.flags, parent.state)
+
+
+class Sampler(NamedTuple):
+    """Decides, before anything is recorded, whether a trace is.
+
+    The names and their meaning are those of `OTEL_TRACES_SAMPLER`
+    (https://opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables/).
+
+    Args:
+        ratio: The share of new traces that are recorded, 0 to 1.
+        follow_parent: Whether a caller's decision stands.
+
+    """
+
+    ratio: float
+    follow_parent: bool
+
+    @classmethod
+    def named(cls, name: str, ratio: float) -> "Sampler":
+        """Return the sampler of a name; `ratio` matters to `traceidratio` alone."""
+        root = name.removeprefix("parentbased_")
+        share = {"always_on": 1.0, "always_off": 0.0}.get(root, ratio)
+        return cls(share, root != name)
+
+    def samples(self, trace_id: str, parent: SpanContext | None) -> bool:
+        """Return whether the trace is recorded.
+
+        Args:
+            trace_id: The trace; every service that looks at the same share of it decides alike.
+            parent: What the caller sent, if anything.
+
+        """
+        if parent is not None and self.follow_parent:
+            return parent.trace_flags.sampled
+        return int(trace_id[16:], 16) < self.ratio * (1 << 64)
+
+
+def accept_request_id(values: Sequence[str]) -> str:
+    """Return the caller's request id when it is one value of 1 to 128 characters of `[A-Za-z0-9._~-]`, else a new one.
+
+    Args:
+        values: The values of all `X-Request-ID` headers.
+
+    """
+    if len(values) == 1 and _REQUEST_ID.fullmatch(values[0]):
+        return values[0]
+    return new_trace_id()

@@ -1,0 +1,217 @@
+"""Log lines leave the caller's path, and every one of them is accounted for."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from app.adapters.delivery import LINE_OVERHEAD, Delivery
+from app.adapters.sinks import FileDescriptorSink, Sink
+
+SOURCE = Path(__file__).parents[2] / "src"
+PATIENCE = 30
+
+
+class Collected:
+    """A sink that keeps lines, and can be blocked or fail."""
+
+    def __init__(self) -> None:
+        self.lines: list[bytes] = []
+        self.open = threading.Event()
+        self.open.set()
+        self.failures = 0
+
+    def write(self, lines: list[bytes]) -> None:
+        """Take lines, when the sink is open."""
+        self.open.wait(PATIENCE)
+        if self.failures:
+            self.failures -= 1
+            raise OSError
+        self.lines += lines
+
+
+def delivery(sink: Sink, **options: Any) -> Delivery:
+    """Return a delivery to a sink, small enough to fill."""
+    report: Callable[[int], list[bytes]] = lambda dropped: [b"dropped %d\n" % dropped]  # noqa: E731
+    return Delivery(sink, **{"finish": list, "report": report, "max_bytes": 1_000_000, **options})
+
+
+def test_order_and_account() -> None:
+    """Lines arrive in order, and each is submitted and written."""
+    sink = Collected()
+    delivered = delivery(sink)
+    lines = [b"%d\n" % number for number in range(5000)]
+    for line in lines:
+        delivered.put(line)
+    account = delivered.close()
+    assert sink.lines == lines
+    assert (account.submitted, account.written, account.dropped, account.queued) == (5000, 5000, 0, 0)
+
+
+def test_blocked_sink_never_blocks_the_caller() -> None:
+    """While the sink is blocked the queue fills to its bound, new lines are dropped, and errors are kept."""
+    sink = Collected()
+    sink.open.clear()
+    delivered = delivery(sink, max_bytes=100 * (LINE_OVERHEAD + 3))
+    for _ in range(1000):
+        delivered.put(b"ii\n")
+    for _ in range(20):
+        delivered.put(b"ee\n", True)
+    assert delivered.account.queued_bytes <= 125 * (LINE_OVERHEAD + 3)
+    sink.open.set()
+    account = delivered.close()
+    assert sink.lines.count(b"ee\n") == 20
+    assert account.written + account.dropped == account.submitted == 1020
+    assert b"dropped %d\n" % account.dropped in sink.lines
+
+
+def test_block_policy_waits_for_room() -> None:
+    """With the policy `block` a caller waits, and nothing is lost."""
+    sink = Collected()
+    sink.open.clear()
+    delivered = delivery(sink, max_bytes=10 * (LINE_OVERHEAD + 2), overflow="block", block_seconds=PATIENCE)
+    threading.Timer(0.2, sink.open.set).start()
+    for _ in range(100):
+        delivered.put(b"x\n")
+    account = delivered.close()
+    assert (len(sink.lines), account.dropped) == (100, 0)
+
+
+def test_block_policy_is_bounded() -> None:
+    """With the policy `block` a caller waits no longer than it was told to."""
+    sink = Collected()
+    sink.open.clear()
+    delivered = delivery(sink, max_bytes=LINE_OVERHEAD + 2, overflow="block", block_seconds=0.05)
+    delivered.put(b"x\n")
+    delivered.put(b"y\n")
+    assert delivered.account.dropped == 1
+    sink.open.set()
+    delivered.close()
+
+
+def test_failing_sink_is_tried_again() -> None:
+    """A sink that fails for a while gets every line later."""
+    sink = Collected()
+    sink.failures = 3
+    delivered = delivery(sink)
+    delivered.put(b"x\n")
+    account = delivered.close()
+    assert (sink.lines, account.failed_writes) == ([b"x\n"], 3)
+
+
+def test_reader_that_went_away() -> None:
+    """Lines for which there is no reader any more are dropped and counted, and nobody waits for one."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    delivered = delivery(FileDescriptorSink(writer))
+    delivered.put(b"x\n")
+    account = delivered.close()
+    os.close(writer)
+    assert (account.dropped, account.queued) == (1, 0)
+
+
+def test_close_is_bounded() -> None:
+    """Closing in front of a sink that is blocked for good ends, and says what is left."""
+    sink = Collected()
+    sink.open.clear()
+    delivered = delivery(sink)
+    delivered.put(b"x\n")
+    assert delivered.close(timeout=0.1).queued == 1
+    sink.open.set()
+
+
+def test_many_threads() -> None:
+    """Lines of many threads are all there."""
+    sink = Collected()
+    delivered = delivery(sink)
+
+    def log() -> None:
+        for _ in range(500):
+            delivered.put(b"x\n")
+
+    threads = [threading.Thread(target=log) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert delivered.close().written == len(sink.lines) == 4000
+
+
+SCRIPT = """
+import os, signal, sys, time
+from app.adapters.logging import configure_logging, close_logging
+from app.core.logging import get_logger
+from app.settings import Settings
+configure_logging(Settings(log=dict(format="json")))
+log = get_logger("app")
+for number in range(2000):
+    log.info("event", number=number)
+"""
+ENDINGS = {
+    "close": "close_logging(); os._exit(0)",
+    "end": "",
+    "exit": "sys.exit(3)",
+    "exception": "raise RuntimeError",
+    "sigterm": "os.kill(os.getpid(), signal.SIGTERM); time.sleep(30)",
+    "multiprocessing": """
+def more():
+    for number in range(2000, 3000):
+        log.info("event", number=number)
+import multiprocessing
+child = multiprocessing.get_context("fork").Process(target=more)
+child.start()
+child.join()
+""",
+    "fork": """
+if os.fork() == 0:
+    for number in range(2000, 3000):
+        log.info("event", number=number)
+    close_logging()
+    os._exit(0)
+os.wait()
+""",
+}
+
+
+def numbers(script: str, output: Path) -> list[int]:
+    """Return what a process logged to a file, sorted."""
+    with output.open("wb") as file:
+        environment = {**os.environ, "PYTHONPATH": str(SOURCE)}
+        process = subprocess.run(
+            [sys.executable, "-c", script],
+            stdout=file,
+            stderr=subprocess.PIPE,
+            env=environment,
+            timeout=PATIENCE,
+            check=False,
+        )
+    assert process.returncode in (0, 1, 3, -signal.SIGTERM), process.stderr
+    lines = [json.loads(line) for line in output.read_bytes().splitlines()]
+    return sorted(line["number"] for line in lines if line["event"] == "event")
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_no_line_is_lost(tmp_path: Path, ending: str) -> None:
+    """However a process ends, short of SIGKILL, all its lines are there, a forked child's too, each once."""
+    expected = list(range(3000 if ending in ("fork", "multiprocessing") else 2000))
+    assert numbers(SCRIPT + ENDINGS[ending], tmp_path / "log") == expected
+
+
+def test_processes_share_a_pipe() -> None:
+    """Lines of several processes on one pipe are never mixed."""
+    environment = {**os.environ, "PYTHONPATH": str(SOURCE)}
+    reader, writer = os.pipe()
+    command = [sys.executable, "-c", SCRIPT]
+    processes = [subprocess.Popen(command, stdout=writer, env=environment) for _ in range(4)]
+    os.close(writer)
+    with os.fdopen(reader, "rb") as output:
+        lines = [json.loads(line) for line in output]
+    assert [process.wait(PATIENCE) for process in processes] == [0, 0, 0, 0]
+    assert len(lines) == 8000

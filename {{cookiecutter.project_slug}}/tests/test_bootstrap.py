@@ -1,0 +1,76 @@
+"""The service's parts are built from the settings, and each can be replaced."""
+
+from pathlib import Path
+
+import pytest
+
+from app.adapters.database import Database
+from app.adapters.idempotency import MemoryIdempotencyStore, SqlIdempotencyStore
+from app.adapters.metrics import Metrics
+from app.adapters.tracing import Tracing
+from app.bootstrap import Services, bootstrap
+from app.settings import IdempotencySettings, Settings
+
+
+async def test_nothing_is_opened(settings: Settings, tmp_path: Path) -> None:
+    """Building the parts connects to nothing."""
+    services = bootstrap(settings)
+    assert not (tmp_path / "test.db").exists()
+    await services.aclose()
+
+
+@pytest.mark.parametrize(("name", "kind"), [("sql", SqlIdempotencyStore), ("memory", MemoryIdempotencyStore)])
+async def test_idempotency_store(settings: Settings, name: str, kind: type) -> None:
+    """The settings choose where idempotency records are kept."""
+    chosen = IdempotencySettings.model_validate({"store": name})
+    services = bootstrap(settings.model_copy(update={"idempotency": chosen}))
+    assert isinstance(services.idempotency_store, kind)
+    await services.aclose()
+
+
+async def test_statements_are_counted(services: Services) -> None:
+    """What the database does is seen in the metrics."""
+    await services.database.ping()
+    assert b'database_query_duration_seconds_count{statement="SELECT"} 1.0' in services.metrics.render()
+
+
+async def test_database_is_checked(services: Services) -> None:
+    """Readiness asks the database."""
+    report = await services.health.report()
+    assert [(check.name, check.status, check.required) for check in report.checks] == [("database", "ok", True)]
+
+
+async def test_parts_can_be_replaced(settings: Settings) -> None:
+    """What a test passes is used, by the other parts too."""
+    metrics, tracing = Metrics(settings), Tracing(settings)
+    database, store = Database(settings.database), MemoryIdempotencyStore()
+    services = bootstrap(settings, metrics=metrics, tracing=tracing, database=database, idempotency_store=store)
+    assert services == Services(settings, metrics, tracing, services.health, database, store)
+    await services.aclose()
+
+
+class BrokenDatabase(Database):
+    """A database that cannot be closed."""
+
+    async def aclose(self) -> None:
+        """Fail."""
+        raise ConnectionResetError
+
+
+class Told(Tracing):
+    """Tracing that notes when it is stopped."""
+
+    stopped = False
+
+    def shutdown(self) -> None:
+        """Note it."""
+        self.stopped = True
+
+
+async def test_everything_is_closed(settings: Settings) -> None:
+    """A part that fails to close does not keep the others open."""
+    tracing = Told(settings)
+    services = bootstrap(settings, tracing=tracing, database=BrokenDatabase(settings.database))
+    with pytest.raises(ConnectionResetError):
+        await services.aclose()
+    assert tracing.stopped
