@@ -1,0 +1,1 @@
+"""Tests of the template: of the generator, of the tree, of emitted projects."""

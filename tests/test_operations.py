@@ -1,0 +1,589 @@
+"""What stands around an emitted service holds together: image, stack, monitoring, CI, update check."""
+
+import ast
+import json
+import re
+import shutil
+import subprocess
+import sysconfig
+import tomllib
+from dataclasses import dataclass
+from itertools import combinations
+from pathlib import Path, PurePosixPath
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+import yaml
+
+from tests.engines import Emit, commit
+from tests.operations_docker import SECRET_KEY, Container, Image
+from tests.operations_promql import (
+    OF_PROMETHEUS,
+    Exposition,
+    alert_expressions,
+    dashboard_expressions,
+    read_exposition,
+    sample_names,
+    unknown,
+)
+from tests.tree import TREE
+
+SCRIPTS = Path(sysconfig.get_path("scripts"))
+DASHBOARD = Path("deploy/grafana/dashboards/service.json")
+ALERTS = Path("deploy/prometheus/alerts.yaml")
+WORKFLOWS = (".github/workflows/ci.yml", ".github/workflows/template-update.yml")
+FILES = (
+    ".dockerignore",
+    ".editorconfig",
+    ".github/dependabot.yml",
+    *WORKFLOWS,
+    ".pre-commit-config.yaml",
+    "Dockerfile",
+    "compose.yaml",
+    "deploy/grafana/dashboards/service.json",
+    "deploy/grafana/provisioning/dashboards/dashboards.yaml",
+    "deploy/grafana/provisioning/datasources/prometheus.yaml",
+    "deploy/otel-collector/config.yaml",
+    "deploy/prometheus/alerts.yaml",
+    "deploy/prometheus/prometheus.yaml",
+)
+SCHEMAS = {
+    ".github/dependabot.yml": "vendor.dependabot",
+    **dict.fromkeys(WORKFLOWS, "vendor.github-workflows"),
+    "compose.yaml": "vendor.compose-spec",
+}
+# Settings that the service gets with a later issue: the contract names them, settings.py does not read them yet.
+PROMISED_SETTINGS = {"REDIS_URL"}
+PYTHON_SETTINGS = {"PATH", "PYTHONDONTWRITEBYTECODE", "PYTHONUNBUFFERED"}
+
+
+@pytest.fixture(scope="module")
+def project(emit: Emit) -> Path:
+    """A project as it is emitted."""
+    return emit("copier", "fastapi", project_slug="stock-keeper")
+
+
+@pytest.fixture(params=["tree", "project"])
+def folder(request: pytest.FixtureRequest, project: Path) -> Path:
+    """The tree as it stands in the template, and a project made of it."""
+    return TREE if request.param == "tree" else project
+
+
+@pytest.fixture(scope="module")
+def compose(project: Path) -> dict[str, Any]:
+    """The stack around the service."""
+    document: dict[str, Any] = _yaml(project / "compose.yaml")
+    return document
+
+
+def _yaml(file: Path) -> Any:
+    return yaml.safe_load(file.read_text(encoding="utf-8"))
+
+
+def _tool(*command: str, cwd: Path) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run([SCRIPTS / command[0], *command[1:]], cwd=cwd, capture_output=True, text=True, check=False)
+
+
+# Every file is valid, as it stands and as it is emitted.
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_emitting_changes_nothing_but_the_slug(project: Path, name: str) -> None:
+    """A file is emitted as it stands, without the marks that protect it, the slug written out."""
+    source = (TREE / name).read_text(encoding="utf-8")
+    expected = re.sub(r"\{% (end)?raw %\}", "", source)
+    expected = expected.replace("{{ cookiecutter.project_slug }}", "stock-keeper")
+    emitted = (project / name).read_text(encoding="utf-8")
+    assert emitted == expected
+    assert "cookiecutter" not in emitted
+
+
+def test_the_list_of_files_is_complete(project: Path) -> None:
+    """Every file of these concerns is in the list that the tests go through."""
+    found = {
+        path.relative_to(project).as_posix()
+        for part in (".github", "deploy")
+        for path in (project / part).rglob("*")
+        if path.is_file()
+    }
+    assert found <= set(FILES)
+
+
+@pytest.mark.parametrize("name", [x for x in FILES if x.endswith((".json", ".yaml", ".yml"))])
+def test_a_file_is_valid_in_its_language(folder: Path, name: str) -> None:
+    """YAML and JSON files parse, in the template too."""
+    assert _yaml(folder / name)
+
+
+@pytest.mark.parametrize("name", SCHEMAS)
+def test_a_file_follows_its_schema(folder: Path, name: str) -> None:
+    """GitHub and Compose know every key that stands in their files."""
+    checked = _tool("check-jsonschema", "--builtin-schema", SCHEMAS[name], name, cwd=folder)
+    assert checked.returncode == 0, checked.stdout
+
+
+def test_the_dockerfile_passes_its_linter(folder: Path) -> None:
+    """Hadolint finds nothing."""
+    checked = _tool("hadolint", "Dockerfile", cwd=folder)
+    assert (checked.returncode, checked.stdout) == (0, "")
+
+
+def test_the_workflows_pass_their_audit(project: Path) -> None:
+    """Actions are pinned by hash, tokens may do little, and no expression is pasted into a shell."""
+    checked = _tool("zizmor", "--offline", "--pedantic", "--quiet", "--no-progress", ".github", cwd=project)
+    assert checked.returncode == 0, checked.stdout
+
+
+@pytest.mark.parametrize("name", WORKFLOWS)
+def test_the_shell_in_workflows_is_valid(project: Path, name: str) -> None:
+    """Bash parses every step."""
+    for job in _yaml(project / name)["jobs"].values():
+        for step in job["steps"]:
+            subprocess.run(["bash", "-n", "-c", step.get("run", "")], check=True)
+
+
+# The image.
+
+
+def test_the_image_runs_as_nobody_in_particular(project: Path) -> None:
+    """The last USER is a number that is not root's, and the service is started without a shell."""
+    image = Image(project, Path("/nowhere"))
+    users = [x.value for x in image.stages["final"] if x.keyword == "USER"]
+    assert int(users[-1].split(":")[0]) > 0
+    assert image.command == ["python", "-m", "app.api"]
+
+
+def test_the_image_takes_only_what_it_needs(project: Path) -> None:
+    """What the build copies is let through by .dockerignore, which lets nothing else through."""
+    ignore = (project / ".dockerignore").read_text(encoding="utf-8").split("\n")
+    let_through = {line[1:] for line in ignore if line.startswith("!")}
+    needed = {re.sub(r"\[(\w)\]", r"\1", name) for name in Image(project, Path()).copied()}
+    assert "*" in ignore
+    assert let_through == needed
+
+
+def test_python_and_uv_have_one_version(project: Path) -> None:
+    """The image's Python is one that CI tests, and uv is the same one everywhere."""
+    dockerfile = (project / "Dockerfile").read_text(encoding="utf-8")
+    (python,) = re.findall(r"^FROM python:([\d.]+)-slim", dockerfile, re.MULTILINE)
+    matrix = _yaml(project / WORKFLOWS[0])["jobs"]["check"]["strategy"]["matrix"]["python"]
+    pyproject = tomllib.loads((project / "pyproject.toml").read_text(encoding="utf-8"))
+    assert python in matrix
+    assert pyproject["project"]["requires-python"] == f">={matrix[0]}"
+    pinned = re.findall(r"\buv==([\d.]+)", dockerfile)
+    for name in WORKFLOWS:
+        steps = [s for job in _yaml(project / name)["jobs"].values() for s in job["steps"]]
+        pinned += [s["with"]["version"] for s in steps if "setup-uv" in s.get("uses", "")]
+    assert len(pinned) == 3
+    assert len(set(pinned)) == 1
+
+
+@pytest.mark.slow
+def test_a_missing_lock_file_stops_the_build_with_a_remedy(project: Path, tmp_path: Path) -> None:
+    """Without uv.lock the build fails and says how to make one."""
+    with pytest.raises(subprocess.CalledProcessError) as failure:
+        Image(project, tmp_path).build()
+    assert "make install" in failure.value.stderr
+    assert "uv.lock" in failure.value.stderr
+
+
+@pytest.fixture(scope="module")
+def image(project: Path, tmp_path_factory: pytest.TempPathFactory) -> Image:
+    """The project's image, built by its own commands, its database migrated as compose.yaml says."""
+    source = Path(shutil.copytree(project, tmp_path_factory.mktemp("source") / "project"))
+    built = Image(source, tmp_path_factory.mktemp("image"))
+    lock = ["uv", "lock", "--quiet", "--directory", str(source)]
+    subprocess.run(lock, env=built.surroundings("base"), check=True)
+    built.build()
+    migrate = _yaml(project / "compose.yaml")["services"]["migrate"]["command"]
+    built.run(migrate, SECRET_KEY=SECRET_KEY)
+    return built
+
+
+@pytest.fixture(scope="module")
+def exposition(image: Image) -> Exposition:
+    """What a running service says on /metrics after requests of each kind."""
+    with image.container() as container:
+        _place_orders(container)
+        return read_exposition(container.get("/metrics"))
+
+
+def _place_orders(container: Container) -> None:
+    order = '{"sku": "A-1", "quantity": 1, "customer_email": "a@example.com"}'
+    for _ in range(2):
+        assert container.post("/orders", order, Idempotency_Key='"once"') == 201
+    container.get("/orders")
+
+
+@pytest.mark.slow
+def test_the_image_holds_the_service_and_no_tools(image: Image) -> None:
+    """The package is installed, not linked to a source that the image lacks; development tools are absent."""
+    packages = next((image.root / "app" / ".venv").glob("lib/python*/site-packages"))
+    installed = {path.name.split("-")[0] for path in packages.glob("*.dist-info")}
+    assert (packages / "app" / "settings.py").is_file()
+    assert "fastapi" in installed
+    assert not {"pytest", "mypy", "ruff"} & installed
+
+
+@pytest.mark.slow
+def test_the_health_check_follows_the_service(image: Image) -> None:
+    """It succeeds while the service answers on its PORT, whatever proxy is set, and fails afterwards."""
+    with image.container() as container:
+        proxy = "http://127.0.0.1:9"
+        assert container.is_healthy(http_proxy=proxy, HTTP_PROXY=proxy)
+        container.stop()
+        assert not container.is_healthy()
+
+
+@pytest.mark.slow
+def test_the_stop_signal_ends_the_service_cleanly(image: Image) -> None:
+    """A stopped container has exit code 0."""
+    with image.container() as container:
+        assert container.stop() == 0
+
+
+@pytest.mark.slow
+def test_the_image_refuses_to_run_without_a_secret(image: Image) -> None:
+    """The image is for production: without a SECRET_KEY it says so and ends."""
+    ended = image.run(image.command, check=False)
+    assert ended.returncode not in {0, None}
+    assert "SECRET_KEY" in ended.stderr + ended.stdout
+
+
+@pytest.mark.slow
+def test_the_service_has_the_name_of_the_project(image: Image) -> None:
+    """A service in its image knows the project's slug as its name, and its metrics say so."""
+    with image.container() as container:
+        assert 'service="stock-keeper"' in container.get("/metrics")
+
+
+# The stack.
+
+
+def test_the_service_is_confined(compose: dict[str, Any]) -> None:
+    """What runs the service's code has a read-only disk, no capability and no way to gain one."""
+    for name in ("app", "migrate"):
+        service = compose["services"][name]
+        assert service["read_only"] is True
+        assert service["cap_drop"] == ["ALL"]
+        assert "no-new-privileges:true" in service["security_opt"]
+        assert "/tmp" in service["tmpfs"]
+
+
+def test_every_port_is_bound_to_the_loopback(compose: dict[str, Any]) -> None:
+    """Nothing of the stack is reachable from another machine."""
+    ports = [port for service in compose["services"].values() for port in service.get("ports", [])]
+    assert len(ports) == 3
+    assert all(port.startswith("127.0.0.1:") for port in ports)
+
+
+def test_every_image_is_pinned(compose: dict[str, Any]) -> None:
+    """Images that are not built here name a full version."""
+    images = [s["image"] for s in compose["services"].values() if "build" not in s]
+    assert len(images) == 5
+    assert all(re.search(r":v?\d+\.\d+(\.\d+)?$", image) for image in images)
+
+
+def test_no_secret_has_a_default(compose: dict[str, Any]) -> None:
+    """Without SECRET_KEY or POSTGRES_PASSWORD Compose stops and says where to look."""
+    settings = [x for s in compose["services"].values() for x in s.get("environment", {}).items()]
+    secret = [value for name, value in settings if re.search("SECRET_KEY|PASSWORD|DATABASE", name)]
+    assert len(secret) == 5
+    assert all(re.search(r"\$\{\w+:\?see the first lines of [\w.]+\}", value) for value in secret)
+
+
+def test_what_is_waited_for_can_say_that_it_is_ready(compose: dict[str, Any]) -> None:
+    """A service that others wait for has a health check, in its image or here, and one that ends does end."""
+    services = compose["services"]
+    for service in services.values():
+        for other, condition in service.get("depends_on", {}).items():
+            if condition["condition"] == "service_healthy":
+                assert services[other]["healthcheck"]["test"]
+            elif condition["condition"] == "service_completed_successfully":
+                assert services[other]["healthcheck"]["disable"] is True
+                assert "restart" not in services[other]
+
+
+def test_a_container_is_given_the_time_to_stop(project: Path, compose: dict[str, Any]) -> None:
+    """The grace period is longer than what the service takes by its own defaults."""
+    grace = int(compose["services"]["app"]["stop_grace_period"].removesuffix("s"))
+    defaults = _settings(project)
+    assert grace > defaults["SHUTDOWN_TIMEOUT"] + defaults["SHUTDOWN_DELAY"]
+
+
+def test_every_variable_is_a_setting(project: Path, compose: dict[str, Any]) -> None:
+    """What the image and the stack set is something that the service reads."""
+    given = {*Image(project, Path()).environment, *compose["services"]["app"]["environment"]}
+    assert given - PYTHON_SETTINGS - PROMISED_SETTINGS <= set(_settings(project))
+
+
+def _settings(project: Path) -> dict[str, Any]:
+    """Return the fields of the service's Settings with their defaults, where those are plain values."""
+    module = ast.parse((project / "src/app/settings.py").read_text(encoding="utf-8"))
+    (cls,) = (x for x in module.body if isinstance(x, ast.ClassDef) and x.name == "Settings")
+    return {
+        x.target.id.upper(): x.value.value if isinstance(x.value, ast.Constant) else None
+        for x in cls.body
+        if isinstance(x, ast.AnnAssign) and isinstance(x.target, ast.Name)
+    }
+
+
+def test_addresses_within_the_stack_lead_somewhere(project: Path, compose: dict[str, Any]) -> None:
+    """Each address names a service, on the port where that listens."""
+    collector = _yaml(project / "deploy/otel-collector/config.yaml")
+    protocols = collector["receivers"]["otlp"]["protocols"].values()
+    listening = {
+        "app": {int(Image(project, Path()).environment["PORT"])},
+        "collector": {int(protocol["endpoint"].split(":")[1]) for protocol in protocols},
+        "postgres": {5432},
+        "prometheus": {9090},
+        "redis": {6379},
+    }
+    environment = compose["services"]["app"]["environment"]
+    datasources = _yaml(project / "deploy/grafana/provisioning/datasources/prometheus.yaml")
+    scrapes = _yaml(project / "deploy/prometheus/prometheus.yaml")["scrape_configs"]
+    addresses = [
+        re.sub(r"\$\{.*?\}", "x", environment["DATABASE_URL"]),
+        environment["REDIS_URL"],
+        environment["OTEL_EXPORTER_OTLP_ENDPOINT"],
+        *(source["url"] for source in datasources["datasources"]),
+        *(f"//{x}" for job in scrapes for static in job["static_configs"] for x in static["targets"]),
+    ]
+    assert len(addresses) == 5
+    for address in map(urlsplit, addresses):
+        assert address.hostname in compose["services"]
+        assert (address.port or 5432) in listening[str(address.hostname)]
+
+
+def test_what_is_mounted_exists_and_is_used(project: Path, compose: dict[str, Any]) -> None:
+    """Every folder that a container gets is in the project, read-only, and the paths in commands lie in it."""
+    for service in compose["services"].values():
+        binds = [x.split(":") for x in service.get("volumes", []) if x.startswith("./")]
+        for source, target, mode in binds:
+            assert mode == "ro"
+            for word in [*service.get("command", []), *_grafana_paths(project, service)]:
+                path = PurePosixPath(word.rpartition("=")[2])
+                if path.is_relative_to(target):
+                    assert (project / source / path.relative_to(target)).exists(), word
+            assert (project / source).is_dir()
+    provided = compose["services"]["grafana"]["volumes"]
+    paths = _grafana_paths(project, compose["services"]["grafana"])
+    assert all(any(path.startswith(x.split(":")[1]) for x in provided) for path in paths)
+
+
+def _grafana_paths(project: Path, service: dict[str, Any]) -> list[str]:
+    if "grafana" not in service.get("image", ""):
+        return []
+    provisioned = _yaml(project / "deploy/grafana/provisioning/dashboards/dashboards.yaml")
+    home: str = service["environment"]["GF_DASHBOARDS_DEFAULT_HOME_DASHBOARD_PATH"]
+    return [home, *(provider["options"]["path"] for provider in provisioned["providers"])]
+
+
+def test_the_collector_uses_what_it_declares(project: Path) -> None:
+    """Every part of the collector's pipelines is configured, and every configured part is in a pipeline."""
+    config = _yaml(project / "deploy/otel-collector/config.yaml")
+    pipelines = config["service"]["pipelines"].values()
+    for kind in ("receivers", "processors", "exporters"):
+        used = {name for pipeline in pipelines for name in pipeline[kind]}
+        assert used == set(config[kind])
+
+
+# Monitoring.
+
+
+@pytest.mark.slow
+def test_the_dashboard_and_the_alerts_use_real_series(project: Path, exposition: Exposition) -> None:
+    """Every series and label in an expression is one that a running service exposes."""
+    expressions = dashboard_expressions(project / DASHBOARD) + alert_expressions(project / ALERTS)
+    missing = [text for expression in expressions for text in unknown(expression, exposition)]
+    assert len(expressions) > 30
+    assert missing == []
+
+
+@pytest.mark.slow
+def test_the_dashboard_shows_every_family(project: Path, exposition: Exposition) -> None:
+    """Whatever the service exposes stands on the dashboard."""
+    shown = {
+        exposition.family(name)
+        for expression in dashboard_expressions(project / DASHBOARD)
+        for name in sample_names(expression)
+    }
+    assert set(exposition.families) - shown == set()
+
+
+def test_the_alerts_watch_the_job_that_is_scraped(project: Path) -> None:
+    """A job that a rule names is one of the scrape configuration, which loads the rules."""
+    config = _yaml(project / "deploy/prometheus/prometheus.yaml")
+    jobs = {job["job_name"] for job in config["scrape_configs"]}
+    named = set(re.findall(r'job="(\w+)"', " ".join(alert_expressions(project / ALERTS))))
+    assert named
+    assert named <= jobs
+    assert config["rule_files"] == [ALERTS.name]
+    assert any(set(OF_PROMETHEUS) & sample_names(x) for x in alert_expressions(project / ALERTS))
+
+
+def test_panels_read_the_provisioned_data_source(project: Path) -> None:
+    """The dashboard's data source is the one that provisioning makes, in every panel and query."""
+    sources = _yaml(project / "deploy/grafana/provisioning/datasources/prometheus.yaml")
+    (source,) = sources["datasources"]
+    document = json.loads((project / DASHBOARD).read_text(encoding="utf-8"))
+    panels = [panel for panel in document["panels"] if panel["type"] != "row"]
+    named = [x["datasource"] for x in (*panels, *document["templating"]["list"])]
+    named += [target["datasource"] for panel in panels for target in panel["targets"]]
+    assert all(x == {"type": source["type"], "uid": source["uid"]} for x in named)
+
+
+@dataclass(frozen=True)
+class Box:
+    """Where a panel stands."""
+
+    x: int
+    y: int
+    w: int
+    h: int
+
+    def overlaps(self, other: "Box") -> bool:
+        """Return whether both cover a place."""
+        apart_x = self.x + self.w <= other.x or other.x + other.w <= self.x
+        apart_y = self.y + self.h <= other.y or other.y + other.h <= self.y
+        return not (apart_x or apart_y)
+
+
+def test_panels_stand_side_by_side(project: Path) -> None:
+    """Panels have ids of their own, fit the grid of 24 columns and cover no other."""
+    panels = json.loads((project / DASHBOARD).read_text(encoding="utf-8"))["panels"]
+    boxes = [Box(**panel["gridPos"]) for panel in panels]
+    assert len({panel["id"] for panel in panels}) == len(panels)
+    assert all(box.x + box.w <= 24 for box in boxes)
+    assert not [pair for pair in combinations(boxes, 2) if pair[0].overlaps(pair[1])]
+
+
+def test_ci_asks_for_the_dashboard_that_exists(project: Path) -> None:
+    """The address that CI asks Grafana for ends in the dashboard's uid."""
+    uid = json.loads((project / DASHBOARD).read_text(encoding="utf-8"))["uid"]
+    assert f"/api/dashboards/uid/{uid}\n" in (project / WORKFLOWS[0]).read_text(encoding="utf-8")
+
+
+# Commits and updates.
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "hook"),
+    [
+        ("a.py", "<<<<<<< before updating\n", "conflict-markers"),
+        ("b.md", ">>>>>>> after updating\n", "conflict-markers"),
+        ("pyproject.toml.rej", "- x\n", "rejected-hunks"),
+    ],
+)
+def test_what_an_unfinished_update_leaves_cannot_be_committed(
+    project: Path, tmp_path: Path, name: str, text: str, hook: str
+) -> None:
+    """The commit hooks stop conflict markers and rejected hunks, and nothing else."""
+    work = Path(shutil.copytree(project, tmp_path / "work"))
+    commit(work, "As emitted")
+    assert _tool("pre-commit", "run", "--all-files", hook, cwd=work).returncode == 0
+    (work / name).write_text(text)
+    commit(work, "Half merged")
+    stopped = _tool("pre-commit", "run", "--all-files", hook, cwd=work)
+    assert stopped.returncode == 1
+    assert name in stopped.stdout
+
+
+def test_hooks_run_tools_that_the_project_has(project: Path) -> None:
+    """Each hook's program is uv itself or comes with the development tools."""
+    pyproject = tomllib.loads((project / "pyproject.toml").read_text(encoding="utf-8"))
+    tools = {re.split(r"[<>=\[]", x)[0] for x in pyproject["dependency-groups"]["dev"]}
+    tools |= {"lint-imports"} if "import-linter" in tools else set()
+    (repo,) = _yaml(project / ".pre-commit-config.yaml")["repos"]
+    ran = {
+        hook["entry"].split()[2]
+        for hook in repo["hooks"]
+        if hook["language"] == "system" and hook["entry"].startswith("uv run ")
+    }
+    assert {"ruff", "mypy", "lint-imports"} <= ran <= tools
+
+
+@dataclass(frozen=True)
+class Checkout:
+    """A committed project, where the steps of the update workflow run with a recorded `gh`."""
+
+    folder: Path
+    bin: Path
+
+    def check(self) -> "subprocess.CompletedProcess[str]":
+        """Run the step that asks the template for its latest release."""
+        return self._step(0, {"GITHUB_OUTPUT": str(self.bin / "output")})
+
+    def report(self, issue: str = "") -> list[str]:
+        """Run the step that writes the issue and return the commands that it gave to `gh`."""
+        (line,) = (self.bin / "output").read_text().splitlines()
+        update = json.loads(line.removeprefix("update="))
+        log = self.bin / "log"
+        log.touch()
+        # As GitHub writes expressions out: a boolean as true or false, the rest as text.
+        given = {
+            "AVAILABLE": json.dumps(update["update_available"]),
+            "CURRENT": update["current_version"],
+            "LATEST": update["latest_version"],
+        }
+        done = self._step(1, given | {"ISSUE": issue, "LOG": str(log)})
+        assert done.returncode == 0, done.stderr
+        return [x for x in log.read_text().split("\0") if x]
+
+    def _step(self, index: int, env: dict[str, str]) -> "subprocess.CompletedProcess[str]":
+        steps = _yaml(self.folder / WORKFLOWS[1])["jobs"]["check"]["steps"]
+        script = [step["run"] for step in steps if "run" in step][index]
+        path = {"PATH": f"{self.bin}:{SCRIPTS}:/usr/bin:/bin", "HOME": str(self.bin)}
+        return subprocess.run(
+            ["bash", "-e", "-c", script], cwd=self.folder, env=path | env, capture_output=True,
+            text=True, check=False,
+        )  # fmt: skip
+
+
+@pytest.fixture
+def checkout(emit: Emit, changed_template: Path, tmp_path: Path) -> Checkout:
+    """A project of a template that has a release of its own."""
+    folder = emit("cookiecutter", "fastapi", template=changed_template)
+    commit(folder, "As emitted")
+    tools = tmp_path / "bin"
+    tools.mkdir()
+    scripts = {
+        "uvx": '#!/bin/sh\ntest "${1%%@*}" = copier || exit 9\nshift\nexec copier "$@"\n',
+        "gh": '#!/bin/sh\nif [ "$1 $2" = \'issue list\' ]; then echo "$ISSUE"; '
+        'else printf \'%s\\0\' "$*" >> "$LOG"; fi\n',
+    }
+    for name, text in scripts.items():
+        (tools / name).write_text(text)
+        (tools / name).chmod(0o755)
+    return Checkout(folder, tools)
+
+
+def test_no_issue_is_opened_while_the_project_is_up_to_date(checkout: Checkout) -> None:
+    """The latest release is in the project: nothing happens, and an issue left open is closed."""
+    assert checkout.check().returncode == 0
+    assert checkout.report() == []
+    (closed,) = checkout.report(issue="7")
+    assert closed.startswith("issue close 7 ")
+
+
+def test_a_new_release_opens_one_issue(checkout: Checkout, changed_template: Path) -> None:
+    """A newer tag opens an issue with both versions and the commands; the next run refreshes it."""
+    commit(changed_template, "Better", tag="1.1.0")
+    assert checkout.check().returncode == 0
+    label, opened = checkout.report()
+    assert label.startswith("label create template-update ")
+    assert opened.startswith("issue create --label template-update --title Update to release 1.1.0")
+    assert "updated to 1.0.0" in opened
+    assert "copier update\n" in opened
+    (edited,) = checkout.report(issue="7")[2:]
+    assert edited.startswith("issue edit 7 --title Update to release 1.1.0")
+
+
+def test_an_unreachable_template_fails_the_check(checkout: Checkout, changed_template: Path) -> None:
+    """The check fails, names _src_path and leaves no result behind that could open an issue."""
+    shutil.rmtree(changed_template)
+    failed = checkout.check()
+    assert failed.returncode == 1
+    assert "_src_path" in failed.stdout
+    assert not (checkout.bin / "output").exists()
