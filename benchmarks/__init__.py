@@ -1,0 +1,1 @@
+"""What the emitted project costs, side by side with bare frameworks and with its peers: `python benchmarks/run.py`."""
