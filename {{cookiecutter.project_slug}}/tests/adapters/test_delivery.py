@@ -117,6 +117,29 @@ def test_reader_that_went_away() -> None:
     assert (account.dropped, account.queued) == (1, 0)
 
 
+def test_lines_during_and_after_close_arrive() -> None:
+    """Threads that log while the delivery closes, and after it, lose nothing: an exporter's thread does so."""
+    for _ in range(50):
+        sink = Collected()
+        delivered = delivery(sink)
+        started = threading.Barrier(3)
+
+        def write(put: Callable[[bytes], None] = delivered.put, started: threading.Barrier = started) -> None:
+            started.wait()
+            for number in range(200):
+                put(b"%d\n" % number)
+
+        threads = [threading.Thread(target=write) for _ in range(2)]
+        for thread in threads:
+            thread.start()
+        started.wait()
+        delivered.close()
+        for thread in threads:
+            thread.join()
+        account = delivered.account
+        assert (account.submitted, account.written, account.queued, len(sink.lines)) == (400, 400, 0, 400)
+
+
 def test_close_is_bounded() -> None:
     """Closing in front of a sink that is blocked for good ends, and says what is left."""
     sink = Collected()

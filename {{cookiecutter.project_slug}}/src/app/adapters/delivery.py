@@ -136,7 +136,10 @@ class Delivery:
 
     def _start(self) -> None:
         with self.lock:
-            if self._thread is None and not self._closing:
+            if self._closing:
+                # Whoever logs after the end brings the line itself.
+                self._run()
+            elif self._thread is None:
                 self._thread = threading.Thread(target=self._run, name="log-delivery", daemon=True)
                 self._thread.start()
 
@@ -206,11 +209,13 @@ class Delivery:
         self._deadline = time.monotonic() + timeout
         self._closing = True
         thread = self._thread
-        if thread is None and self._queue:
-            self._run()
-        elif thread is not None and thread is not threading.current_thread():
+        if thread is not None and thread is not threading.current_thread():
             self._wake.set()
             thread.join(timeout)
+        if thread is None or not thread.is_alive():
+            self._thread = None
+            # What came after the thread had looked for the last time.
+            self._start()
         return self.account
 
     def flush(self, timeout: float = CLOSE_SECONDS) -> bool:
