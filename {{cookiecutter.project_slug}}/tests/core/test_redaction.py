@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import pytest
 from pydantic import BaseModel, SecretBytes, SecretStr
 
-from app.core.redaction import REDACTED, is_secret_name, redact, redact_field, redact_text
+from app.core.redaction import REDACTED, is_secret_name, may_hold_secret, redact, redact_field, redact_text
 
 from ..processes import run_python
 
@@ -258,3 +258,13 @@ def test_hostile_text_takes_no_time() -> None:
     seeds += ["password", "api_key: ", "\n", "xoxb-", "4111 1111 ", "ab-", "github_pat_", "a.b_c%d+e-"]
     ended = run_python("-c", HOSTILE, *seeds)
     assert (ended.returncode, ended.stderr) == (0, "")
+
+
+def test_looks_of_a_secret_do_not_cost_a_line() -> None:
+    """A plain word of the shape of a secret's is told apart, and a secret in a line of that shape is found."""
+    line = '{"logger":"can","message":"benchmark/1.0 took 12"}'
+    assert not may_hold_secret(line)
+    assert not may_hold_secret(line.replace("12", "345"))
+    assert may_hold_secret('{"logger":"can","message":"benchmark/1.0 pass 12"}')
+    # The same shape, and a national id's word where a plain one was.
+    assert may_hold_secret('{"logger":"abn","message":"benchmark/1.0 took 12"}')

@@ -5,6 +5,7 @@ can take the same characters. `hints` are lower-case literals; without one of th
 """
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 
@@ -431,16 +432,23 @@ TOKENS = (
     Rule("token", _EDGE + tree(list(DISTINCT)) + _BODY, gate="token", check=_is_token),
     *(Rule(name, _edged(regex), words_of(EXACT_HINTS.get(name, "")), gate="token") for name, regex in EXACT.items()),
 )
-# The same, for a text in which hexadecimal digits are zeros.
-TOKEN_SHAPE = (
-    _EDGE
-    + r"(?=[A-Za-z0-9][\w\-.:/+~%|=\\]{9})(?:"
-    + tree([hexadecimal_as_zero(word) for word in DISTINCT])
-    + _BODY
-    + "|"
-    + "|".join(EXACT.values())
-    + ")"
-)
+
+
+def _token_start(words: Iterable[str]) -> str:
+    return (
+        _EDGE
+        + r"(?=[A-Za-z0-9][\w\-.:/+~%|=\\]{9})(?:"
+        + tree(list(words))
+        + _BODY
+        + "|"
+        + "|".join(EXACT.values())
+        + ")"
+    )
+
+
+# What is in every text with a token; and the same, for a text in which hexadecimal digits are zeros.
+TOKEN = _token_start(DISTINCT)
+TOKEN_SHAPE = _token_start(hexadecimal_as_zero(word) for word in DISTINCT)
 # Numbers in groups, and letters with numbers, as the rules for cards, accounts, phones and national ids have them.
 NUMBER_SHAPE = (
     r"(?<![A-Za-z0-9_.\-])(?:000[ -]00[ -]0000|0{4}[ -]0{4}[ -]0{4}|0{4}[ -]0{6}[ -]0{4}|000\.000\.000-00"
@@ -448,9 +456,9 @@ NUMBER_SHAPE = (
     r"|0 00 00 00 000)|\(000\)|\+0|(?<![A-Za-z0-9])(?:[A-Z]{2}00[ -]?[A-Z0-9](?:[ -]?[A-Z0-9]){10}"
     r"|[A-Z]{6}00|[A-Z]{4}0{6}|[A-Z]{5}0{4}[A-Z])"
 )
-WORD_SHAPE = hexadecimal_as_zero(
-    r"(?<![a-z0-9])(?:" + tree((*_ID_WORDS, *_PHONE_WORDS)) + "|" + _ID_PHRASES + r")(?![g-z])"
-)
+_WORD = r"(?<![a-z0-9])(?:" + tree((*_ID_WORDS, *_PHONE_WORDS)) + "|" + _ID_PHRASES + ")"
+WORD = _WORD + r"(?![a-z])"
+WORD_SHAPE = hexadecimal_as_zero(_WORD + r"(?![g-z])")
 # Long numbers; looked for in the text itself, for in one with zeros every id is one.
 LONG_NUMBER = r"(?<![\w.\-])\d{14,19}(?![\w\-])|(?<![A-Za-z0-9])\d{15,16}[|%]"
 

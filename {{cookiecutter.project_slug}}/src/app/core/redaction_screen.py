@@ -3,14 +3,18 @@
 Lines of a log repeat, but for ids, times and counts. So a line is reduced to its shape: each hexadecimal digit becomes
 `0`, which is one pass in C. A shape that can hold no secret is remembered; after that a line of the shape costs a look
 into a set. Only long numbers cannot be told from ids by their shape: they are looked for in the line itself.
+
+A shape may look like a secret's word and be none, as `benchmark` has the shape of `can`. Of such a shape the pieces in
+doubt are remembered, and only they are looked at as they are written.
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from typing import TypeVar
 
 from .redaction_checks import hexadecimal_as_zero, tree
 from .redaction_names import LONG_WORDS, SHORT_WORDS
-from .redaction_rules import LONG_NUMBER, NUMBER_SHAPE, RULES, TOKEN_SHAPE, WORD_SHAPE
+from .redaction_rules import LONG_NUMBER, NUMBER_SHAPE, RULES, TOKEN, TOKEN_SHAPE, WORD, WORD_SHAPE
 
 _SHAPE = bytes.maketrans(b"123456789abcdef", b"0" * 15)
 _DIGITS = bytes.maketrans(b"123456789", b"0" * 9)
@@ -19,14 +23,43 @@ _LONG_NUMBER = re.compile(LONG_NUMBER.encode())
 # A longer line, of another kind than those that repeat, is given to the rules at once.
 _LONGEST = 8192
 _REMEMBERED = 4096
-
-
-def _shaped(words: Iterable[str]) -> str:
-    return tree(hexadecimal_as_zero(word) for word in words)
+_SHORT = 64
+_Known = TypeVar("_Known", set[bytes], dict[bytes, tuple[int, ...]])
+_NUMBER = re.compile(NUMBER_SHAPE.encode())
 
 
 def _hints(rules: Iterable[tuple[str, ...]]) -> set[str]:
     return {hint for hints in rules for hint in hints}
+
+
+def _as_it_is(word: str) -> str:
+    return word
+
+
+class _Look:
+    """Finds a secret's words and starts in a piece of text.
+
+    Args:
+        words: Lower-case literals that make a text suspicious.
+        spelled: Turns a word into what it is in such a piece.
+        token: Matches what starts a token there.
+        word: Matches the words that make a number suspicious there.
+
+    """
+
+    def __init__(self, words: Iterable[str], spelled: Callable[[str], str], token: str, word: str) -> None:
+        def any_of(options: Iterable[str]) -> str:
+            return tree(spelled(option) for option in options)
+
+        short = any_of(SHORT_WORDS)
+        titles = any_of(option.title() for option in SHORT_WORDS)
+        capitals = "(?<![A-Z])" + tree(option.upper() for option in SHORT_WORDS)
+        self._lower = _compiled(f"{any_of(words)}|(?<![a-z0-9]){short}(?![a-z0-9])|{word}")
+        self._cased = _compiled(f"(?:{titles}|{capitals})(?![A-Za-z0-9])|{token}")
+
+    def suspects(self, piece: bytes, lower: bytes) -> bool:
+        """Return whether a piece, given in its own and in lower case, can be a part of a secret."""
+        return bool(self._cased.search(piece) or self._lower.search(lower))
 
 
 class Screen:
@@ -41,12 +74,12 @@ class Screen:
     def __init__(self, hints: Iterable[str] = (), *, always: bool = False) -> None:
         self._always = always
         words = [*LONG_WORDS, *(_hints(rule.hints for rule in RULES if not rule.gate) - set(SHORT_WORDS)), *hints]
-        titles = _shaped(word.title() for word in SHORT_WORDS)
-        capitals = "(?<![A-Z])" + tree(word.upper() for word in SHORT_WORDS)
-        self._lower = _compiled(f"{_shaped(words)}|(?<![a-z0-9]){_shaped(SHORT_WORDS)}(?![a-z0-9])|{WORD_SHAPE}")
-        self._cased = _compiled(f"(?:{titles}|{capitals})(?![A-Za-z0-9])|{TOKEN_SHAPE}|{NUMBER_SHAPE}")
+        self._shape = _Look(words, hexadecimal_as_zero, TOKEN_SHAPE, WORD_SHAPE)
+        self._text = _Look(words, _as_it_is, TOKEN, WORD)
         self._lines: set[bytes] = set()
+        self._doubts: dict[bytes, tuple[int, ...]] = {}
         self._pieces: set[bytes] = set()
+        self._texts: set[bytes] = set()
 
     def admits(self, text: str) -> bool:
         """Return whether a text can hold a secret.
@@ -58,24 +91,42 @@ class Screen:
         data = text.encode("utf-8", "surrogatepass")
         if self._always or _has_long_number(data):
             return True
-        lines = data.translate(_SHAPE).split(b"\n")
-        return not self._lines.issuperset(lines) and any(self._suspects(line) for line in lines)
-
-    def _suspects(self, line: bytes) -> bool:
-        if line in self._lines:
+        shapes = data.translate(_SHAPE).split(b"\n")
+        if self._lines.issuperset(shapes):
             return False
-        if len(line) > _LONGEST or any(self._suspects_piece(piece) for piece in line.split(b'"')):
-            return True
-        _remember(self._lines, line)
-        return False
+        return any(map(self._suspects, shapes, data.split(b"\n")))
 
-    def _suspects_piece(self, piece: bytes) -> bool:
+    def _suspects(self, shape: bytes, line: bytes) -> bool:
+        if shape in self._lines:
+            return False
+        if len(line) > _LONGEST:
+            return True
+        places = self._doubts.get(shape)
+        if places is None:
+            places = tuple(n for n, piece in enumerate(shape.split(b'"')) if self._suspects_shape(piece))
+            if not places:
+                _bounded(self._lines).add(shape)
+                return False
+            _bounded(self._doubts)[shape] = places
+        pieces = line.split(b'"')
+        return any(self._suspects_text(pieces[place]) for place in places)
+
+    def _suspects_shape(self, piece: bytes) -> bool:
         if piece in self._pieces:
             return False
-        if self._cased.search(piece) or self._lower.search(piece.lower().translate(_SHAPE)):
+        if self._shape.suspects(piece, piece.lower().translate(_SHAPE)) or _NUMBER.search(piece):
             return True
-        if len(piece) < 64:
-            _remember(self._pieces, piece)
+        if len(piece) < _SHORT:
+            _bounded(self._pieces).add(piece)
+        return False
+
+    def _suspects_text(self, piece: bytes) -> bool:
+        if piece in self._texts:
+            return False
+        if self._text.suspects(piece, piece.lower()) or _NUMBER.search(piece.translate(_DIGITS)):
+            return True
+        if len(piece) < _SHORT:
+            _bounded(self._texts).add(piece)
         return False
 
 
@@ -94,8 +145,8 @@ def _compiled(regex: str) -> re.Pattern[bytes]:
     return re.compile(regex.encode())
 
 
-def _remember(known: set[bytes], one: bytes) -> None:
-    """Add to a set that is emptied when it is full; what is forgotten is only looked at again."""
+def _bounded(known: _Known) -> _Known:
+    """Return what is remembered, emptied when it is full; what is forgotten is only looked at again."""
     if len(known) >= _REMEMBERED:
         known.clear()
-    known.add(one)
+    return known
