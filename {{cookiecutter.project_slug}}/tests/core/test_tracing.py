@@ -3,14 +3,21 @@
 import re
 
 import pytest
+from opentelemetry import propagate
+from opentelemetry.trace import NonRecordingSpan, get_current_span, get_tracer
 
 from app.core.tracing import (
     RANDOM_FLAG,
     Trace,
     accept_request_id,
+    close_trace,
     continue_trace,
+    current_trace,
     new_span_id,
     new_trace_id,
+    open_span,
+    open_trace,
+    position_of,
     read_trace,
     trace_of,
 )
@@ -190,6 +197,52 @@ def test_position_survives_open_telemetry() -> None:
     assert context.is_valid
     assert context.is_remote
     assert trace_of(context) == trace
+
+
+def test_open_trace() -> None:
+    """An open position is the current one until it is closed, then the one around it is."""
+    outer, inner = Trace(TRACE_ID, SPAN_ID, 2, "foo@=1"), Trace(TRACE_ID, "9" * 16)
+    opened = open_trace(outer)
+    within = open_trace(inner)
+    assert current_trace() is inner
+    close_trace(within)
+    assert current_trace() is outer
+    close_trace(opened)
+    assert current_trace() is None
+
+
+def test_open_trace_is_open_telemetry_s_too() -> None:
+    """Others who use OpenTelemetry find the open position, hand it on, and begin no trace of their own."""
+    opened = open_trace(Trace(TRACE_ID, SPAN_ID, 2, "foo=1"))
+    headers: dict[str, str] = {}
+    propagate.inject(headers)
+    started = get_tracer("of another").start_span("work").get_span_context()
+    found = get_current_span()
+    close_trace(opened)
+    assert headers == {"traceparent": f"00-{TRACE_ID}-{SPAN_ID}-02", "tracestate": "foo=1"}
+    assert f"{started.trace_id:032x}" == TRACE_ID
+    assert not found.is_recording()
+    assert SPAN_ID in repr(found)
+
+
+def test_span_of_another_is_a_position() -> None:
+    """Below a span that somebody else opened, that span is the position."""
+    trace = Trace(TRACE_ID, SPAN_ID, 1, "foo=1")
+    opened = open_trace(Trace(TRACE_ID, "9" * 16))
+    within = open_span(NonRecordingSpan(trace.span_context()))
+    assert current_trace() == trace
+    close_trace(within)
+    close_trace(opened)
+    assert position_of(get_current_span()) is None
+
+
+@pytest.mark.parametrize("flags", [0, 1, 2, 3])
+def test_sampled_mark(flags: int) -> None:
+    """The sampled flag is set and cleared alone; a position that has it right stays itself."""
+    trace = Trace(TRACE_ID, SPAN_ID, flags, "foo=1")
+    assert trace.marked(sampled=True) == trace._replace(flags=flags | 1)
+    assert trace.marked(sampled=False) == trace._replace(flags=flags & 2)
+    assert trace.marked(sampled=trace.sampled) is trace
 
 
 def test_continued_trace() -> None:

@@ -8,13 +8,21 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from opentelemetry import context as otel_context
-from opentelemetry import trace
-from opentelemetry.trace import NonRecordingSpan, Span, SpanContext, SpanKind, StatusCode, TraceFlags
+from opentelemetry.trace import Span, SpanContext, SpanKind, StatusCode
 
 from ..core.context import request_context
 from ..core.redaction import redact_text
-from ..core.tracing import Sampler, Trace, continue_trace, trace_of
+from ..core.tracing import (
+    PositionSpan,
+    Sampler,
+    Trace,
+    close_trace,
+    continue_trace,
+    current_trace,
+    open_span,
+    position_of,
+    trace_of,
+)
 from ..settings import Settings
 
 if TYPE_CHECKING:
@@ -60,6 +68,16 @@ class Tracing:
         above = parent.span_context(is_remote=is_remote) if parent else None
         return self.start_at(continue_trace(parent), name, kind, above, attributes or {})
 
+    def samples(self, position: Trace, parent: Trace | None) -> bool:
+        """Return whether a span is recorded, before anything is made of it.
+
+        Args:
+            position: What `continue_trace` made of the parent.
+            parent: The caller's position, if any.
+
+        """
+        return self._recorder is not None and self._sampler.samples(position.trace_id, parent)
+
     def start_at(
         self, position: Trace, name: str, kind: SpanKind, above: SpanContext | None, attributes: Mapping[str, Any]
     ) -> Span:
@@ -73,14 +91,13 @@ class Tracing:
             attributes: What is known at the start.
 
         """
+        sampled = self.samples(position, trace_of(above) if above else None)
         if self._recorder is None:
-            return NonRecordingSpan(position.span_context())
-        sampled = self._sampler.samples(position.trace_id, above)
-        flags = position.flags | TraceFlags.SAMPLED if sampled else position.flags & ~TraceFlags.SAMPLED
-        context = position._replace(flags=flags).span_context()
+            return PositionSpan(position)
+        position = position.marked(sampled=sampled)
         if not sampled:
-            return NonRecordingSpan(context)
-        return self._recorder.record(name, context, kind, above, attributes)
+            return PositionSpan(position)
+        return self._recorder.record(name, position.span_context(), kind, above, attributes)
 
     @contextmanager
     def span(self, name: str, *, kind: SpanKind = SpanKind.INTERNAL, **attributes: Any) -> Iterator[Span]:
@@ -92,10 +109,8 @@ class Tracing:
             attributes: What is known at the start; `_` in a name becomes `.`.
 
         """
-        current = trace.get_current_span().get_span_context()
-        parent = trace_of(current) if current.is_valid else None
         named = {key.replace("_", "."): value for key, value in attributes.items()}
-        with attached(self.start(name, kind=kind, parent=parent, is_remote=False, attributes=named)) as span:
+        with attached(self.start(name, kind=kind, parent=current_trace(), is_remote=False, attributes=named)) as span:
             try:
                 yield span
             except Exception as error:
@@ -118,13 +133,14 @@ def attached(span: Span) -> Iterator[Span]:
         span: The span; it is not ended.
 
     """
-    found = span.get_span_context()
-    token = otel_context.attach(trace.set_span_in_context(span))
+    trace = position_of(span)
+    ids = {"trace_id": trace.trace_id, "span_id": trace.span_id} if trace else {}
+    token = open_span(span)
     try:
-        with request_context(trace_id=f"{found.trace_id:032x}", span_id=f"{found.span_id:016x}"):
+        with request_context(**ids):
             yield span
     finally:
-        otel_context.detach(token)
+        close_trace(token)
 
 
 def record_error(span: Span, error: BaseException) -> None:

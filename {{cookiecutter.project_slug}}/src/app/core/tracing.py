@@ -6,10 +6,20 @@ OpenTelemetry's own propagator keeps to Level 1: it takes the first of two `trac
 
 import re
 from collections.abc import Sequence
+from contextvars import Token
 from os import urandom
 from typing import NamedTuple
 
-from opentelemetry.trace import SpanContext, TraceFlags, TraceState
+from opentelemetry.context import Context, attach, detach
+from opentelemetry.trace import (
+    NonRecordingSpan,
+    Span,
+    SpanContext,
+    TraceFlags,
+    TraceState,
+    get_current_span,
+    set_span_in_context,
+)
 
 _TRACEPARENT = re.compile(r"([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-.*)?")
 _MEMBER_KEY = re.compile(r"[a-z0-9][a-z0-9_\-*/@]{0,255}")
@@ -33,6 +43,16 @@ class Trace(NamedTuple):
     def sampled(self) -> bool:
         """Whether the caller records this trace."""
         return bool(self.flags & TraceFlags.SAMPLED)
+
+    def marked(self, *, sampled: bool) -> "Trace":
+        """Return the same position with the flag that says whether it is recorded.
+
+        Args:
+            sampled: Whether it is.
+
+        """
+        flags = self.flags | TraceFlags.SAMPLED if sampled else self.flags & ~TraceFlags.SAMPLED
+        return self if flags == self.flags else self._replace(flags=flags)
 
     def headers(self) -> dict[str, str]:
         """Return the headers that hand this position on."""
@@ -59,8 +79,89 @@ class _RawState(TraceState):
         super().__init__()
         self._header = header
 
+    def __bool__(self) -> bool:
+        # OpenTelemetry's propagator leaves out a state without members, and this one parses none.
+        return True
+
     def to_header(self) -> str:
         return self._header
+
+
+class Placed:
+    """A span of our own: it knows its position without asking OpenTelemetry's objects for it."""
+
+    __slots__ = ("trace",)
+    trace: Trace
+
+
+class PositionSpan(Placed, NonRecordingSpan):
+    """A span that records nothing; what OpenTelemetry knows of one is made only when somebody asks.
+
+    Args:
+        trace: Its position.
+
+    """
+
+    def __init__(self, trace: Trace) -> None:
+        self.trace = trace
+
+    def get_span_context(self) -> SpanContext:
+        """Return the ids."""
+        return self.trace.span_context()
+
+    def __repr__(self) -> str:
+        return f"PositionSpan({self.trace!r})"
+
+
+def open_trace(trace: Trace) -> Token[Context]:
+    """Make a position that is not recorded the current one; `close_trace` ends it.
+
+    OpenTelemetry's own context holds it, so that its propagators and instrumentations find the ids too and begin no
+    trace of their own. For code that every request runs: others use `Tracing.span`.
+
+    Args:
+        trace: The position, whose flag says what is handed on.
+
+    """
+    return open_span(PositionSpan(trace))
+
+
+def open_span(span: Span) -> Token[Context]:
+    """Make a span the current one; `close_trace` ends that, not the span.
+
+    Args:
+        span: The span.
+
+    """
+    return attach(set_span_in_context(span))
+
+
+def close_trace(token: Token[Context]) -> None:
+    """End what `open_trace` or `open_span` began.
+
+    Args:
+        token: What it returned.
+
+    """
+    detach(token)
+
+
+def current_trace() -> Trace | None:
+    """Return where the running code is in a trace, recorded or not; None outside of any."""
+    return position_of(get_current_span())
+
+
+def position_of(span: Span) -> Trace | None:
+    """Return a span's position; None when it has none.
+
+    Args:
+        span: The span, of ours or another's.
+
+    """
+    if isinstance(span, Placed):
+        return span.trace
+    context = span.get_span_context()
+    return trace_of(context) if context.is_valid else None
 
 
 def trace_of(span: SpanContext) -> Trace:
@@ -159,7 +260,7 @@ class Sampler(NamedTuple):
         share = {"always_on": 1.0, "always_off": 0.0}.get(root, ratio)
         return cls(share, root != name)
 
-    def samples(self, trace_id: str, parent: SpanContext | None) -> bool:
+    def samples(self, trace_id: str, parent: Trace | None) -> bool:
         """Return whether the trace is recorded.
 
         Args:
@@ -168,7 +269,7 @@ class Sampler(NamedTuple):
 
         """
         if parent is not None and self.follow_parent:
-            return parent.trace_flags.sampled
+            return parent.sampled
         return int(trace_id[16:], 16) < self.ratio * (1 << 64)
 
 
