@@ -40,9 +40,9 @@ def test_requests(metrics: Metrics) -> None:
 
 def test_active_requests(metrics: Metrics) -> None:
     """Requests in progress go up and down."""
-    metrics.active("GET").inc()
-    metrics.active("GET").inc()
-    metrics.active("GET").dec()
+    metrics.request_started("GET")
+    metrics.request_started("GET")
+    metrics.request_finished("GET", "/", 200, 0.02)
     assert samples(metrics, "http_server_active_requests") == {'method="GET"': 1}
 
 

@@ -1,6 +1,10 @@
 """The application, put together."""
 
+import httpx2
 import pytest
+from fastapi import FastAPI, Request, WebSocket, WebSocketException
+from fastapi.responses import PlainTextResponse
+from starlette.types import Message
 
 from app.adapters.database import Database
 from app.api.application import create_app
@@ -51,3 +55,44 @@ async def test_stopping_closes(services: Services, monkeypatch: pytest.MonkeyPat
     async with app.router.lifespan_context(app):
         assert closed == []
     assert closed == ["database"]
+
+
+async def test_own_exception_handlers_work(services: Services) -> None:
+    """A handler that the owner registers answers, for errors of endpoints and of the router alike."""
+    app = create_app(services.settings, services=services)
+
+    async def gone(_request: Request, _error: Exception) -> PlainTextResponse:
+        return PlainTextResponse("gone", 410)
+
+    @app.get("/raises")
+    async def raises() -> None:
+        raise LookupError
+
+    app.add_exception_handler(LookupError, gone)
+    app.add_exception_handler(404, gone)
+    async with httpx2.AsyncClient(transport=httpx2.ASGITransport(app=app), base_url="http://s") as client:
+        assert [(await client.get(path)).status_code for path in ("/raises", "/nowhere")] == [410, 410]
+
+
+async def test_websockets_are_closed_as_the_framework_does(app: FastAPI) -> None:
+    """An error that names a code closes the connection with it: only requests have fewer layers around them."""
+
+    @app.websocket("/refuses")
+    async def refuses(socket: WebSocket) -> None:
+        await socket.accept()
+        raise WebSocketException(code=4001)
+
+    sent: list[Message] = []
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    async def receive() -> Message:
+        return {"type": "websocket.connect"}
+
+    scope = {"type": "websocket", "path": "/refuses", "headers": [], "query_string": b"", "scheme": "ws"}
+    await app(scope, receive, send)
+    assert [(message["type"], message.get("code")) for message in sent] == [
+        ("websocket.accept", None),
+        ("websocket.close", 4001),
+    ]

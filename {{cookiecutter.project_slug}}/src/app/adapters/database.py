@@ -8,8 +8,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import MetaData, event, text
-from sqlalchemy.engine import URL, Connection, ExceptionContext
+from sqlalchemy import MetaData, create_engine, event, text
+from sqlalchemy.engine import URL, Connection, Engine, ExceptionContext
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
 
 OnQuery = Callable[[str, float], None]
@@ -46,7 +46,6 @@ class Database:
     def __init__(self, url: URL, *, on_query: OnQuery | None = None) -> None:
         self.url = url
         self.engine = _engine(url)
-        _hide_values(self.engine)
         if on_query is not None:
             _time_statements(self.engine, on_query)
 
@@ -95,6 +94,11 @@ class UnitOfWork:
             self._session = self._database.session(read_only=self._read_only)
         return self._session
 
+    @property
+    def is_open(self) -> bool:
+        """Whether there is anything to end."""
+        return self._session is not None
+
     async def commit(self) -> None:
         """Make what was done permanent."""
         if self._session is not None:
@@ -120,16 +124,37 @@ class UnitOfWork:
             await self._session.close()
 
 
+def sync_engine(url: URL) -> Engine:
+    """Return an engine like the service's own, for code that runs no event loop.
+
+    Args:
+        url: Where the database is; the driver may be an asynchronous one.
+
+    """
+    is_sqlite = url.get_backend_name() == "sqlite"
+    engine = create_engine(url.set(drivername="sqlite") if is_sqlite else url, **_options(url))
+    if is_sqlite:
+        _configure_sqlite(engine)
+    _hide_values(engine)
+    return engine
+
+
 def _engine(url: URL) -> AsyncEngine:
+    engine = create_async_engine(url, **_options(url))
+    if url.get_backend_name() == "sqlite":
+        _configure_sqlite(engine.sync_engine)
+    _hide_values(engine.sync_engine)
+    return engine
+
+
+def _options(url: URL) -> dict[str, Any]:
     # Parameters may be personal data: without this they stand in the text of every database error.
     options: dict[str, Any] = {"hide_parameters": True}
     if url.get_backend_name() != "sqlite":
         connect = {"connect_timeout": CONNECT_SECONDS}
-        return create_async_engine(url, pool_pre_ping=True, pool_timeout=POOL_SECONDS, connect_args=connect, **options)
+        return {**options, "pool_pre_ping": True, "pool_timeout": POOL_SECONDS, "connect_args": connect}
     _make_folder(url)
-    engine = create_async_engine(url, connect_args={"timeout": BUSY_SECONDS}, **options)
-    _configure_sqlite(engine)
-    return engine
+    return {**options, "connect_args": {"timeout": BUSY_SECONDS}}
 
 
 def _is_there(url: URL) -> bool:
@@ -141,10 +166,10 @@ def _make_folder(url: URL) -> None:
         Path(url.database).parent.mkdir(parents=True, exist_ok=True)
 
 
-def _configure_sqlite(engine: AsyncEngine) -> None:
+def _configure_sqlite(engine: Engine) -> None:
     """Let readers work beside one writer, and make writers queue instead of failing half-way."""
 
-    @event.listens_for(engine.sync_engine, "connect")
+    @event.listens_for(engine, "connect")
     def connect(connection: Any, _record: Any) -> None:
         connection.isolation_level = None
         cursor = connection.cursor()
@@ -155,17 +180,17 @@ def _configure_sqlite(engine: AsyncEngine) -> None:
         cursor.execute("PRAGMA foreign_keys=ON")
         cursor.close()
 
-    @event.listens_for(engine.sync_engine, "begin")
+    @event.listens_for(engine, "begin")
     def begin(connection: Connection) -> None:
         # A transaction that reads and then writes would fail at once if another one wrote in between.
         read_only = connection.get_execution_options().get(READ_ONLY)
         connection.exec_driver_sql("BEGIN" if read_only else "BEGIN IMMEDIATE")
 
 
-def _hide_values(engine: AsyncEngine) -> None:
+def _hide_values(engine: Engine) -> None:
     """Cut off what PostgreSQL adds to an error: the row that was refused, with its values."""
 
-    @event.listens_for(engine.sync_engine, "handle_error")
+    @event.listens_for(engine, "handle_error")
     def hide(context: ExceptionContext) -> None:
         for error in (context.original_exception, context.sqlalchemy_exception):
             if error is not None:

@@ -66,8 +66,17 @@ class Metrics:
         info.labels(settings.service_name, settings.service_version, settings.environment).set(1)
         # A child is looked up once per combination: `labels()` costs more than the observation itself.
         self._request_child = lru_cache(maxsize=4096)(self._requests.labels)
-        self.active = lru_cache(maxsize=64)(self._active.labels)
+        self._active_child = lru_cache(maxsize=64)(self._active.labels)
         self._log_child = lru_cache(maxsize=8)(self._log_records.labels)
+
+    def request_started(self, method: str) -> None:
+        """Count a request that is in progress.
+
+        Args:
+            method: The HTTP method, one of a known few.
+
+        """
+        self._active_child(method).inc()
 
     def request_finished(self, method: str, route: str, status_code: int, seconds: float) -> None:
         """Count a request.
@@ -79,6 +88,7 @@ class Metrics:
             seconds: How long it took.
 
         """
+        self._active_child(method).dec()
         self._request_child(method, route, status_code).observe(seconds)
 
     def idempotency(self, outcome: str) -> None:

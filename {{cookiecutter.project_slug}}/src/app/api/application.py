@@ -1,18 +1,20 @@
 """The FastAPI application, put together."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable
 from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
+from fastapi.middleware.asyncexitstack import AsyncExitStackMiddleware
 from fastapi.telemetry import TelemetryConfig
-from starlette.types import Lifespan
+from starlette.middleware.exceptions import ExceptionMiddleware
+from starlette.types import ASGIApp, Lifespan, Receive, Scope, Send
 
 from ..bootstrap import Services, bootstrap
 from ..core.logging import get_logger
 from ..migrations import migrate
 from ..settings import Settings
-from .errors import register_error_handlers
+from .errors import ErrorsMiddleware, has_other_handlers, register_error_handlers
 from .health import add_health_routes
 from .metrics import add_metrics_route
 from .middleware import middleware_stack
@@ -24,6 +26,31 @@ log = get_logger(__name__)
 NO_TELEMETRY: TelemetryConfig = {"tracing": False, "metrics": False, "logs": False}
 
 
+class Application(FastAPI):
+    """FastAPI without the layers around each request that its own errors middleware makes idle.
+
+    They return as soon as somebody registers an exception handler, switches `debug` on or takes `errors` out of
+    `HTTP__MIDDLEWARE`.
+    """
+
+    def build_middleware_stack(self) -> ASGIApp:
+        """Return the middleware around the router."""
+        kinds: list[object] = [entry.cls for entry in self.user_middleware]
+        if self.debug or ErrorsMiddleware not in kinds or has_other_handlers(self):
+            return super().build_middleware_stack()
+        # FastAPI closes uploaded files with it.
+        of_requests = AsyncExitStackMiddleware(self.router)
+        of_others = ExceptionMiddleware(of_requests, handlers=self.exception_handlers)
+
+        def innermost(scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+            return (of_requests if scope["type"] == "http" else of_others)(scope, receive, send)
+
+        app: ASGIApp = innermost
+        for middleware, args, options in reversed(self.user_middleware):
+            app = middleware(app, *args, **options)
+        return app
+
+
 def create_app(settings: Settings, *, services: Services | None = None) -> FastAPI:
     """Return the application; it connects to nothing before it starts.
 
@@ -33,7 +60,7 @@ def create_app(settings: Settings, *, services: Services | None = None) -> FastA
 
     """
     services = services or bootstrap(settings)
-    app = FastAPI(
+    app = Application(
         title=settings.service_name,
         version=settings.service_version,
         lifespan=_lifespan(services),

@@ -23,7 +23,12 @@ class BodyLimitMiddleware:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        self._check(_announced(scope))
+        announced = _announced(scope)
+        if announced is not None:
+            # A server hands on no more than was announced.
+            self._check(announced)
+            await self.app(scope, receive, send)
+            return
         total = 0
 
         async def limited() -> Message:
@@ -41,10 +46,11 @@ class BodyLimitMiddleware:
             raise PayloadTooLargeError(public_message=public_message)
 
 
-def _announced(scope: Scope) -> int:
+def _announced(scope: Scope) -> int | None:
+    """Return the size of the body, or None when only its end will tell."""
     for name, value in scope["headers"]:
         if name == b"content-length":
             if not value.isdigit():
                 raise MalformedInputError(public_message="Content-Length must be a number.")
             return int(value)
-    return 0
+    return None

@@ -5,10 +5,11 @@ middleware raises.
 """
 
 import asyncio
+from collections.abc import Awaitable
 from urllib.parse import quote
 
 from fastapi import FastAPI, Request
-from fastapi.exceptions import RequestValidationError
+from fastapi.exceptions import RequestValidationError, WebSocketRequestValidationError
 from sqlalchemy.exc import InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from starlette.exceptions import HTTPException
@@ -45,6 +46,19 @@ def register_error_handlers(app: FastAPI) -> None:
     """
     app.add_exception_handler(HTTPException, propagate)
     app.add_exception_handler(RequestValidationError, propagate)
+
+
+def has_other_handlers(app: FastAPI) -> bool:
+    """Return whether an error of a request has a handler besides the middleware.
+
+    Args:
+        app: The application.
+
+    """
+    return any(
+        handler is not propagate and kind is not WebSocketRequestValidationError
+        for kind, handler in app.exception_handlers.items()
+    )
 
 
 def translate(error: BaseException, scope: Scope) -> Problem:
@@ -135,10 +149,10 @@ class ErrorsMiddleware:
             return
         started = False
 
-        async def watch(message: Message) -> None:
+        def watch(message: Message) -> Awaitable[None]:
             nonlocal started
             started = True
-            await send(message)
+            return send(message)
 
         try:
             await self.app(scope, receive, watch)

@@ -6,11 +6,9 @@ twice.
 """
 
 import time
-from collections.abc import Collection
-from typing import Any
+from collections.abc import Awaitable, Collection
 
-from opentelemetry import context as otel_context
-from opentelemetry.trace import NonRecordingSpan, Span, SpanKind, StatusCode, set_span_in_context
+from opentelemetry.trace import Span, SpanKind, StatusCode
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -18,7 +16,15 @@ from ..adapters.metrics import Metrics
 from ..adapters.tracing import Tracing, record_error
 from ..core.context import Context, close_context, open_context
 from ..core.logging import get_logger, mark_reported
-from ..core.tracing import Trace, accept_request_id, continue_trace, read_trace
+from ..core.tracing import (
+    Trace,
+    accept_request_id,
+    close_trace,
+    continue_trace,
+    open_span,
+    open_trace,
+    read_trace,
+)
 from .errors import ERROR
 from .routing import route_template
 
@@ -46,18 +52,42 @@ def outcome(status_code: int) -> str:
 
 
 class Exchange:
-    """One request and what became of it."""
+    """One request and what became of it.
 
-    __slots__ = ("error", "method", "scope", "span", "started", "status_code", "user_agent")
+    Args:
+        scope: The request.
+        send: Where its answer goes.
+        trace: Its position.
+        request_id: Its id.
 
-    def __init__(self, scope: Scope, method: str, span: Span, user_agent: list[str]) -> None:
+    """
+
+    __slots__ = (
+        "_send", "error", "method", "request_id", "scope", "span", "started", "status_code", "trace", "user_agent",
+    )  # fmt: skip
+
+    def __init__(self, scope: Scope, send: Send, trace: Trace, request_id: str) -> None:
         self.scope = scope
-        self.method = method
-        self.span = span
-        self.user_agent = user_agent
+        self._send = send
+        self.trace = trace
+        self.request_id = request_id
+        self.user_agent = _NOTHING
+        # One of a known few, or a caller could make as many series as it likes.
+        self.method = scope["method"] if scope["method"] in METHODS else OTHER_METHOD
+        # What is recorded, if anything is.
+        self.span: Span | None = None
         self.status_code = 0
         self.error: BaseException | None = None
         self.started = time.perf_counter()
+
+    def send(self, message: Message) -> Awaitable[None]:
+        """Note the status, add the headers, and pass the message on."""
+        if message["type"] == "http.response.start":
+            self.status_code = message["status"]
+            ids = (b"x-request-id", self.request_id.encode()), (b"x-trace-id", self.trace.trace_id.encode())
+            message = {**message, "headers": [*message.get("headers", ()), *ids]}
+        # The awaitable itself: a coroutine around it would cost every message.
+        return self._send(message)
 
 
 class ObservabilityMiddleware:
@@ -82,44 +112,45 @@ class ObservabilityMiddleware:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        sent: dict[bytes, list[str]] = {}
-        for name, value in scope["headers"]:
-            if name in _READ:
-                sent.setdefault(name, []).append(value.decode("latin-1"))
-        parent = read_trace(sent.get(b"traceparent", _NOTHING), sent.get(b"tracestate", _NOTHING))
-        trace = continue_trace(parent)
-        request_id = accept_request_id(sent.get(b"x-request-id", _NOTHING))
-        method = scope["method"] if scope["method"] in METHODS else OTHER_METHOD
-        span = self._start_span(scope, method, trace, parent)
-        exchange = Exchange(scope, method, span, sent.get(b"user-agent", _NOTHING))
-        added = [(b"x-request-id", request_id.encode()), (b"x-trace-id", trace.trace_id.encode())]
-        context = Context(request_id=request_id, trace_id=trace.trace_id, span_id=trace.span_id)
-        await self._observe(exchange, context, receive, _reporting(send, exchange, added))
-
-    def _start_span(self, scope: Scope, method: str, trace: Trace, parent: Trace | None) -> Span:
-        if not self._tracing.records:
-            return NonRecordingSpan(trace.span_context())
-        attributes = {"http.request.method": method, "url.path": scope["path"], "url.scheme": scope["scheme"]}
-        above = parent.span_context(is_remote=True) if parent else None
-        return self._tracing.start_at(trace, method, SpanKind.SERVER, above, attributes)
-
-    async def _observe(self, exchange: Exchange, context: Context, receive: Receive, send: Send) -> None:
-        active = self._metrics.active(exchange.method)
-        active.inc()
+        exchange = self._begin(scope, send)
+        trace = exchange.trace
+        context = Context(request_id=exchange.request_id, trace_id=trace.trace_id, span_id=trace.span_id)
         opened = open_context(context)
-        attached = otel_context.attach(set_span_in_context(exchange.span))
+        position = open_trace(trace) if exchange.span is None else open_span(exchange.span)
         try:
-            await self.app(exchange.scope, receive, send)
+            await self.app(scope, receive, exchange.send)
         except ClientDisconnect:
             exchange.status_code = exchange.status_code or CLIENT_CLOSED_REQUEST
         except Exception as error:
             exchange.error = error
             raise
         finally:
-            active.dec()
             self._finish(exchange)
-            otel_context.detach(attached)
+            close_trace(position)
             close_context(opened)
+
+    def _begin(self, scope: Scope, send: Send) -> Exchange:
+        """Return the exchange with its ids, and with a span when it is recorded."""
+        sent: dict[bytes, list[str]] = {}
+        for name, value in scope["headers"]:
+            if name in _READ:
+                sent.setdefault(name, []).append(value.decode("latin-1"))
+        parent = read_trace(sent.get(b"traceparent", _NOTHING), sent.get(b"tracestate", _NOTHING))
+        trace = continue_trace(parent)
+        if self._tracing.records:
+            trace = trace.marked(sampled=self._tracing.samples(trace, parent))
+        exchange = Exchange(scope, send, trace, accept_request_id(sent.get(b"x-request-id", _NOTHING)))
+        exchange.user_agent = sent.get(b"user-agent", _NOTHING)
+        self._metrics.request_started(exchange.method)
+        if self._tracing.records and trace.sampled:
+            exchange.span = self._start_span(exchange, parent)
+        return exchange
+
+    def _start_span(self, exchange: Exchange, parent: Trace | None) -> Span:
+        scope, method = exchange.scope, exchange.method
+        attributes = {"http.request.method": method, "url.path": scope["path"], "url.scheme": scope["scheme"]}
+        above = parent.span_context(is_remote=True) if parent else None
+        return self._tracing.start_at(exchange.trace, method, SpanKind.SERVER, above, attributes)
 
     def _finish(self, exchange: Exchange) -> None:
         seconds = time.perf_counter() - exchange.started
@@ -128,36 +159,22 @@ class ObservabilityMiddleware:
         route = route_template(scope)
         error = exchange.error or scope.get(ERROR)
         self._metrics.request_finished(exchange.method, route, status_code, seconds)
-        _finish_span(exchange, route, status_code, error)
+        if exchange.span is not None:
+            _finish_span(exchange.span, exchange.method, route, status_code, error)
         # A probe that is answered 503 did its job; one that crashes is news.
         if scope["path"] not in self._quiet_paths or status_code == SERVER_ERROR:
             _log(exchange, route, status_code, seconds, error)
 
 
-def _reporting(send: Send, exchange: Exchange, added: list[tuple[bytes, bytes]]) -> Send:
-    """Return a `send` that notes the status and adds headers."""
-
-    def report(message: Message) -> Any:
-        if message["type"] == "http.response.start":
-            exchange.status_code = message["status"]
-            message = {**message, "headers": [*message.get("headers", ()), *added]}
-        # The awaitable itself: a coroutine around it would cost every message.
-        return send(message)
-
-    return report
-
-
-def _finish_span(exchange: Exchange, route: str, status_code: int, error: BaseException | None) -> None:
+def _finish_span(span: Span, method: str, route: str, status_code: int, error: BaseException | None) -> None:
     """Say on the span what became of the request, and end it."""
-    span = exchange.span
-    if span.is_recording():
-        span.update_name(f"{exchange.method} {route}")
-        span.set_attributes({"http.route": route, "http.response.status_code": status_code})
-        if status_code >= SERVER_ERROR:
-            span.set_status(StatusCode.ERROR)
-            if error is not None:
-                record_error(span, error)
-        span.end()
+    span.update_name(f"{method} {route}")
+    span.set_attributes({"http.route": route, "http.response.status_code": status_code})
+    if status_code >= SERVER_ERROR:
+        span.set_status(StatusCode.ERROR)
+        if error is not None:
+            record_error(span, error)
+    span.end()
 
 
 def _log(exchange: Exchange, route: str, status_code: int, seconds: float, error: BaseException | None) -> None:

@@ -5,6 +5,8 @@ An exception or an answer from 500 up undoes it. The transaction opens at the fi
 opens none.
 """
 
+from collections.abc import Awaitable
+
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ..adapters.database import Database, UnitOfWork
@@ -34,12 +36,16 @@ class TransactionMiddleware:
         work = UnitOfWork(self._database, read_only=scope["method"] in _READING)
         scope.setdefault("state", {})[WORK] = work
 
-        async def finishing(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                await work.end(message["status"])
+        async def end(message: Message) -> None:
+            await work.end(message["status"])
             await send(message)
+
+        def finishing(message: Message) -> Awaitable[None]:
+            is_due = work.is_open and message["type"] == "http.response.start"
+            return end(message) if is_due else send(message)
 
         try:
             await self.app(scope, receive, finishing)
         finally:
-            await work.aclose()
+            if work.is_open:
+                await work.aclose()

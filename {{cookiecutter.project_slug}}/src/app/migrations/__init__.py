@@ -20,7 +20,7 @@ def alembic_config(url: URL) -> Config:
     """Return Alembic's configuration.
 
     Args:
-        url: The database to migrate, with an asynchronous driver.
+        url: The database to migrate.
 
     """
     config = Config()
@@ -36,7 +36,7 @@ def migrate(url: URL) -> None:
     """Bring a database to the newest revision of every branch.
 
     Args:
-        url: The database, with an asynchronous driver.
+        url: The database.
 
     """
     command.upgrade(alembic_config(url), "heads")

@@ -1,12 +1,10 @@
 """What Alembic runs: one connection, one transaction, and on PostgreSQL one migration at a time."""
 
-import asyncio
-
 from alembic import context
 from sqlalchemy import MetaData, text
 from sqlalchemy.engine import Connection
 
-from app.adapters.database import Database
+from app.adapters.database import sync_engine
 from app.adapters.idempotency import metadata as core_metadata
 from app.orders.tables import metadata as orders_metadata
 from app.settings import load_settings
@@ -26,15 +24,15 @@ def run(connection: Connection) -> None:
         context.run_migrations()
 
 
-async def main() -> None:
+def main() -> None:
     """Open the database that the caller named, or the service's own, and migrate it."""
-    database = Database(context.config.attributes.get("url") or load_settings().database)
+    engine = sync_engine(context.config.attributes.get("url") or load_settings().database)
     try:
-        async with database.engine.connect() as connection:
-            await connection.run_sync(run)
-            await connection.commit()
+        with engine.connect() as connection:
+            run(connection)
+            connection.commit()
     finally:
-        await database.aclose()
+        engine.dispose()
 
 
-asyncio.run(main())
+main()
