@@ -13,6 +13,7 @@ import structlog
 
 from app.core.logging import (
     LevelFilter,
+    LineRenderer,
     add_exception,
     describe_exception,
     is_reported,
@@ -319,3 +320,24 @@ def test_unhandled_exception_outside_a_handler() -> None:
     """`exc_info=True` outside an exception handler adds nothing."""
     assert sys.exc_info() == (None, None, None)
     assert add_exception(None, "error", {"exc_info": True}) == {}
+
+
+@pytest.mark.parametrize(
+    ("micros", "shown"),
+    [
+        (0, "1970-01-01T00:00:00.000000Z"),
+        (1_700_000_000_000_001, "2023-11-14T22:13:20.000001Z"),
+        (1_700_000_000_999_999, "2023-11-14T22:13:20.999999Z"),
+        (1_700_000_001_000_000, "2023-11-14T22:13:21.000000Z"),
+    ],
+)
+def test_time_of_a_line(monkeypatch: pytest.MonkeyPatch, micros: int, shown: str) -> None:
+    """A line says its own time, also when the clock has moved on by little or by much, or was put back."""
+    render = LineRenderer("orders", "test", "1").render
+    for before in (micros, max(0, micros - 999), micros + 5000, micros + 1_000_000):
+        monkeypatch.setattr("time.time", lambda before=before: before / 1_000_000)
+        render("app", "info", "before", {})
+        monkeypatch.setattr("time.time", lambda: (micros + 0.25) / 1_000_000)
+        line = render("app", "info", "happened", {})
+        assert line is not None
+        assert json.loads(line)["timestamp"] == shown

@@ -9,7 +9,7 @@ doubt are remembered, and only they are looked at as they are written.
 """
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import TypeVar
 
 from .redaction_checks import hexadecimal_as_zero, tree
@@ -24,7 +24,7 @@ _LONG_NUMBER = re.compile(LONG_NUMBER.encode())
 _LONGEST = 8192
 _REMEMBERED = 4096
 _SHORT = 64
-_Known = TypeVar("_Known", set[bytes], dict[bytes, tuple[int, ...]])
+_Known = TypeVar("_Known", set[bytes], dict[bytes, tuple[slice, ...]])
 _NUMBER = re.compile(NUMBER_SHAPE.encode())
 
 
@@ -77,7 +77,7 @@ class Screen:
         self._shape = _Look(words, hexadecimal_as_zero, TOKEN_SHAPE, WORD_SHAPE)
         self._text = _Look(words, _as_it_is, TOKEN, WORD)
         self._lines: set[bytes] = set()
-        self._doubts: dict[bytes, tuple[int, ...]] = {}
+        self._doubts: dict[bytes, tuple[slice, ...]] = {}
         self._pieces: set[bytes] = set()
         self._texts: set[bytes] = set()
 
@@ -103,13 +103,25 @@ class Screen:
             return True
         places = self._doubts.get(shape)
         if places is None:
-            places = tuple(n for n, piece in enumerate(shape.split(b'"')) if self._suspects_shape(piece))
+            places = tuple(self._suspicious_places(shape))
             if not places:
                 _bounded(self._lines).add(shape)
                 return False
             _bounded(self._doubts)[shape] = places
-        pieces = line.split(b'"')
-        return any(self._suspects_text(pieces[place]) for place in places)
+        for place in places:
+            piece = line[place]
+            if piece not in self._texts and self._suspects_text(piece):
+                return True
+        return False
+
+    def _suspicious_places(self, shape: bytes) -> Iterator[slice]:
+        """Yield where a line of this shape has to be looked at as it is written: both have the same length."""
+        start = 0
+        for piece in shape.split(b'"'):
+            end = start + len(piece)
+            if self._suspects_shape(piece):
+                yield slice(start, end)
+            start = end + 1
 
     def _suspects_shape(self, piece: bytes) -> bool:
         if piece in self._pieces:
@@ -121,8 +133,6 @@ class Screen:
         return False
 
     def _suspects_text(self, piece: bytes) -> bool:
-        if piece in self._texts:
-            return False
         if self._text.suspects(piece, piece.lower()) or _NUMBER.search(piece.translate(_DIGITS)):
             return True
         if len(piece) < _SHORT:
