@@ -18,6 +18,10 @@ START = "The settings are wrong, nothing was started.\n"
 PASSWORD = "-".join(["correct", "horse"])
 STRONG = "Zk3" + "w9Q_tR7-yB1xLm5nVc8pHs2dGf4jKa6e"
 URLS = "allowed: sqlite:///<path> or postgresql://<user>:<password>@<host>/<database>"
+LOG_VARIABLES = (
+    "allowed: LOG__LEVEL, LOG__FORMAT, LOG__LEVELS, LOG__LAYERS, LOG__OVERFLOW, LOG__QUEUE_BYTES, LOG__BLOCK_SECONDS"
+)
+LAYER_KEYS = "allowed: sink, loggers, level, propagate, overflow, max_bytes, backup_count"
 LEVELS = "allowed: DEBUG, INFO, WARNING, ERROR, CRITICAL"
 
 
@@ -77,7 +81,7 @@ def test_defaults_work() -> None:
         (
             "LOG__LVL",
             "DEBUG",
-            "allowed: LOG__LEVEL, LOG__FORMAT, LOG__LEVELS, LOG__OVERFLOW, LOG__QUEUE_BYTES, LOG__BLOCK_SECONDS",
+            LOG_VARIABLES,
         ),
     ],
 )
@@ -91,12 +95,33 @@ def test_wrong_value(name: str, value: str, allowed: str) -> None:
     [
         ("LOG__LEVELS", '{"app.orders": "loud"}', f"LOG__LEVELS['app.orders']: received 'loud'; {LEVELS}"),
         ("LOG__LEVELS", "[]", "LOG__LEVELS: received []; input should be a valid dictionary"),
+        (
+            "LOG__LAYERS",
+            '{"errors": {"sink": "stderr", "level": "loud"}}',
+            f"LOG__LAYERS['errors']['level']: received 'loud'; {LEVELS}",
+        ),
+        (
+            "LOG__LAYERS",
+            '{"errors": {"sink": "stderr", "file": "x"}}',
+            f"LOG__LAYERS['errors']['file']: received 'x'; {LAYER_KEYS}",
+        ),
+        ("LOG__LAYERS", '{"errors": {}}', "LOG__LAYERS['errors']['sink']: received {}; field required"),
         ("HTTP__MIDDLEWARE", "[1]", "HTTP__MIDDLEWARE[0]: received 1; input should be a valid string"),
     ],
 )
 def test_wrong_value_within_json(name: str, value: str, explained: str) -> None:
     """A wrong value within JSON is found by the variable and its place."""
     assert message(**{name: value}) == f"  {explained}"
+
+
+def test_layers_that_write_one_file_in_two_ways() -> None:
+    """Layers of one sink agree on how it is written, however they spell it."""
+    layers = '{"a": {"sink": "app.log"}, "b": {"sink": "./app.log", "max_bytes": 0}}'
+    explained = message(LOG__LAYERS=layers)
+    assert explained.startswith("  LOG__LAYERS: received {'a': ")
+    assert explained.endswith(
+        "; allowed: the same overflow, max_bytes and backup_count in all layers of one sink ('b')"
+    )
 
 
 def test_all_wrong_values_at_once() -> None:

@@ -61,15 +61,44 @@ class _Group(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+def _sink(value: str) -> str:
+    """Return a sink's name, a file by its absolute path: the process may change its folder."""
+    return value if value in ("stdout", "stderr") else os.path.abspath(value)
+
+
+class LayerSettings(_Group):
+    """A named log beside standard output: what it takes, and its file."""
+
+    sink: Annotated[str, Field(min_length=1), AfterValidator(_sink)]
+    loggers: tuple[str, ...] = ()
+    level: Level | None = None
+    propagate: bool = True
+    overflow: Literal["drop", "block"] = "drop"
+    max_bytes: Annotated[int, Field(ge=0)] = 100 * 1024 * 1024
+    backup_count: Annotated[int, Field(ge=1, le=1000)] = 5
+
+
 class LogSettings(_Group):
     """What is logged, and in which shape."""
 
     level: Level = "INFO"
     format: Literal["json", "console", "logfmt"] | None = None
     levels: dict[str, Level] = Field(default_factory=dict)
+    layers: dict[str, LayerSettings] = Field(default_factory=dict)
     overflow: Literal["drop", "block"] = "drop"
     queue_bytes: Annotated[int, Field(ge=65536)] = 16 * 1024 * 1024
     block_seconds: Seconds = 1.0
+
+    @field_validator("layers")
+    @classmethod
+    def _one_way_to_write_a_file(cls, layers: dict[str, LayerSettings]) -> dict[str, LayerSettings]:
+        ways: dict[str, tuple[object, ...]] = {}
+        for name, layer in layers.items():
+            way = (layer.overflow, layer.max_bytes, layer.backup_count)
+            if ways.setdefault(layer.sink, way) != way:
+                msg = f"allowed: the same overflow, max_bytes and backup_count in all layers of one sink ({name!r})"
+                raise ValueError(msg)
+        return layers
 
 
 class HttpSettings(_Group):
@@ -85,13 +114,6 @@ class HttpSettings(_Group):
     trusted_proxies: tuple[str, ...] = ("127.0.0.1",)
     max_body_bytes: Annotated[int, Field(ge=0)] = 1024 * 1024
     access_log_exclude: tuple[str, ...] = ("/livez", "/readyz", "/metrics")
-
-
-class MetricsSettings(_Group):
-    """Whether `/metrics` is there, and how many combinations of label values a series may have."""
-
-    enabled: bool = True
-    max_combinations: Annotated[int, Field(ge=100, le=100_000)] = 2000
 
 
 class HealthSettings(_Group):
@@ -134,10 +156,8 @@ class Settings(BaseSettings):
     shutdown_delay: Annotated[float, Field(ge=0, le=300)] = 0.0
     log: LogSettings = LogSettings()
     http: HttpSettings = HttpSettings()
-    metrics: MetricsSettings = MetricsSettings()
     health: HealthSettings = HealthSettings()
     idempotency: IdempotencySettings = IdempotencySettings()
-    prometheus_multiproc_dir: str | None = None
     otel_exporter_otlp_endpoint: str | None = None
     otel_exporter_otlp_traces_endpoint: str | None = None
     otel_sdk_disabled: bool = False
@@ -253,16 +273,18 @@ def _explain_one(problem: dict[str, Any]) -> str:
     message = str(problem["msg"]).removeprefix("Value error, ")
     name = _variable(problem["loc"])
     if problem["type"] == "extra_forbidden":
-        message = f"allowed: {', '.join(_members(str(problem['loc'][0])))}"
+        message = f"allowed: {', '.join(_members(problem['loc']))}"
     if not name:
         return message
     return f"{name}: received {_shown(name, problem['input'])}; {message[0].lower()}{message[1:]}"
 
 
-def _members(group: str) -> list[str]:
-    """Return the variables of a group of settings."""
-    fields = type(Settings.model_fields[group].default).model_fields
-    return [f"{group}__{name}".upper() for name in fields]
+def _members(place: tuple[int | str, ...]) -> list[str]:
+    """Return the variables of a group of settings, or what a layer is made of."""
+    if len(place) > 2:
+        return list(LayerSettings.model_fields)
+    fields = type(Settings.model_fields[str(place[0])].default).model_fields
+    return [f"{place[0]}__{name}".upper() for name in fields]
 
 
 def _variable(place: tuple[int | str, ...]) -> str:

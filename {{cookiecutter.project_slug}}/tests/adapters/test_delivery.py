@@ -6,13 +6,14 @@ import signal
 import subprocess
 import sys
 import threading
+from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from app.adapters.delivery import LINE_OVERHEAD, Delivery
+from app.adapters.delivery import LINE_OVERHEAD, Account, Delivery
 from app.adapters.sinks import FileDescriptorSink, Sink
 
 SOURCE = Path(__file__).parents[2] / "src"
@@ -27,13 +28,14 @@ class Collected:
         self.open = threading.Event()
         self.open.set()
         self.failures = 0
+        self.failure: Exception = OSError()
 
     def write(self, lines: list[bytes]) -> None:
         """Take lines, when the sink is open."""
         self.open.wait(PATIENCE)
         if self.failures:
             self.failures -= 1
-            raise OSError
+            raise self.failure
         self.lines += lines
 
 
@@ -150,21 +152,172 @@ def test_close_is_bounded() -> None:
     sink.open.set()
 
 
-def test_many_threads() -> None:
-    """Lines of many threads are all there."""
+def in_threads(count: int, work: Callable[[], None]) -> None:
+    """Do the same in several threads at once, which take turns often."""
+    threads = [threading.Thread(target=work) for _ in range(count)]
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    try:
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    finally:
+        sys.setswitchinterval(interval)
+
+
+def test_account_is_exact_at_any_time() -> None:
+    """While threads log, what is read of the account only grows, and in the end every line is in it."""
+    sink = Collected()
+    delivered = delivery(sink)
+    seen: list[list[Account]] = []
+
+    def log() -> None:
+        own: list[Account] = []
+        seen.append(own)
+        for _ in range(500):
+            delivered.put(b"x\n")
+            own.append(delivered.account)
+
+    in_threads(4, log)
+    account = delivered.close()
+    for own in seen:
+        for counted in ([one.submitted for one in own], [one.written for one in own]):
+            assert counted == sorted(counted)
+        assert all(0 <= one.queued <= one.submitted <= 2000 for one in own)
+    assert account.written == account.submitted == len(sink.lines) == 2000
+    assert account.queued_bytes == 0
+
+
+def test_account_that_is_read_while_a_line_is_taken() -> None:
+    """A line that leaves the queue between two looks of whoever reads the account is counted once."""
+    delivered = delivery(Collected())
+
+    class Moving(deque[bytes]):
+        """A queue out of which the thread takes a line just before its length is read."""
+
+        def __len__(self) -> int:
+            if super().__len__():
+                delivered._progress.taken.append(self.popleft())
+            return super().__len__()
+
+    delivered._queue = Moving([b"x\n"])
+    assert (delivered.account.submitted, delivered.account.queued) == (1, 1)
+
+
+def test_account_is_exact_when_threads_fill_the_queue() -> None:
+    """What does not fit is counted once, by whichever thread; errors of all threads are kept."""
+    sink = Collected()
+    sink.open.clear()
+    delivered = delivery(sink, max_bytes=1000 * (LINE_OVERHEAD + 3))
+
+    def log() -> None:
+        for number in range(1000):
+            is_error = number % 50 == 0
+            delivered.put(b"ee\n" if is_error else b"ii\n", is_error)
+
+    in_threads(4, log)
+    blocked = delivered.account
+    assert blocked.submitted == 4000
+    # Each thread may add one line beside the others.
+    assert blocked.queued_bytes <= (1250 + 4) * (LINE_OVERHEAD + 3)
+    sink.open.set()
+    account = delivered.close()
+    assert sink.lines.count(b"ee\n") == 80
+    assert sink.lines.count(b"ee\n") + sink.lines.count(b"ii\n") == account.written
+    assert account.written + account.dropped == account.submitted == 4000
+    told = [int(line.split()[1]) for line in sink.lines if line.startswith(b"dropped")]
+    assert sum(told) == account.dropped
+
+
+def test_queue_is_bounded_in_bytes() -> None:
+    """Few long lines fill the queue as many short ones do."""
+    sink = Collected()
+    sink.open.clear()
+    delivered = delivery(sink, max_bytes=100_000)
+    for _ in range(20):
+        delivered.put(b"x" * 30_000 + b"\n")
+    assert (delivered.account.queued, delivered.account.dropped) == (3, 17)
+    delivered.put(b"short\n")
+    assert delivered.account.queued == 4
+    sink.open.set()
+    delivered.close()
+
+
+def test_lines_that_cannot_be_finished() -> None:
+    """Lines whose finishing fails are counted as dropped, and those after them arrive."""
+    sink = Collected()
+
+    def finish(lines: list[bytes]) -> list[bytes]:
+        if b"bad\n" in lines:
+            raise RuntimeError
+        return lines
+
+    delivered = delivery(sink, finish=finish)
+    delivered.put(b"bad\n")
+    assert delivered.flush()
+    delivered.put(b"good\n")
+    account = delivered.close()
+    assert sink.lines == [b"good\n", b"dropped 1\n"]
+    assert (account.written, account.dropped, account.queued) == (1, 1, 0)
+
+
+def test_sink_that_breaks() -> None:
+    """A sink that fails in a way that nobody foresaw loses what it was given, and gets what comes later."""
+    sink = Collected()
+    sink.failures, sink.failure = 1, KeyError("unforeseen")
+    delivered = delivery(sink)
+    delivered.put(b"x\n")
+    assert delivered.flush()
+    delivered.put(b"y\n")
+    assert (delivered.close().dropped, sink.lines) == (1, [b"y\n", b"dropped 1\n"])
+
+
+def test_close_by_a_signal_handler() -> None:
+    """A handler that closes the log, whatever it has interrupted in its own thread, gets every line delivered."""
+    sink = Collected()
+    delivered = delivery(sink)
+    with delivered.lock:
+        delivered.put(b"x\n")
+        account = delivered.close(timeout=PATIENCE)
+        delivered.put(b"y\n")
+    assert (account.written, sink.lines) == (1, [b"x\n", b"y\n"])
+
+
+def test_line_that_interrupts_the_delivery_of_a_late_one() -> None:
+    """A handler that logs while its own thread delivers a line after the end changes nothing for that line."""
+    sink = Collected()
+    delivered = delivery(sink)
+    delivered.close()
+    write = sink.write
+
+    def interrupted(lines: list[bytes]) -> None:
+        sink.write = write  # type: ignore[method-assign]
+        delivered.put(b"second\n")
+        write(lines)
+
+    sink.write = interrupted  # type: ignore[method-assign]
+    delivered.put(b"first\n")
+    account = delivered.account
+    assert sink.lines == [b"first\n", b"second\n"]
+    assert (account.submitted, account.written) == (2, 2)
+
+
+def test_system_without_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    """When no thread can be started the line waits, and comes with the next one."""
     sink = Collected()
     delivered = delivery(sink)
 
-    def log() -> None:
-        for _ in range(500):
-            delivered.put(b"x\n")
+    def refuse(_thread: threading.Thread) -> None:
+        raise RuntimeError
 
-    threads = [threading.Thread(target=log) for _ in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert delivered.close().written == len(sink.lines) == 4000
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Thread, "start", refuse)
+        delivered.put(b"x\n")
+    delivered.put(b"y\n")
+    assert delivered.flush()
+    assert sink.lines == [b"x\n", b"y\n"]
+    delivered.close()
 
 
 SCRIPT = """

@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from app.api.__main__ import main
 from app.api.server import REPEATED_SECONDS
 
 SOURCE = Path(__file__).parents[2] / "src"
@@ -188,6 +189,13 @@ def test_wrong_setting(tmp_path: Path) -> None:
         assert process.popen.wait(PATIENCE) == 1
         assert "PORT: received 'http'" in process.output
         assert "Traceback" not in process.output
+
+
+def test_layer_that_cannot_be_written(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """A layer's file that cannot be opened ends the start like a wrong value does."""
+    monkeypatch.setenv("LOG__LAYERS", '{"errors": {"sink": "/dev/null"}}')
+    assert main() == 1
+    assert capsys.readouterr().err.startswith("LOG__LAYERS['errors']: received sink '/dev/null'; it cannot be opened")
 
 
 def test_port_in_use(tmp_path: Path) -> None:

@@ -15,10 +15,10 @@ def main() -> int:
         settings = load_settings()
         services = bootstrap(settings)
         app = create_app(settings, services=services)
+        configure_logging(settings, on_event=services.metrics.log_record)
     except ConfigurationError as error:
         print(error, file=sys.stderr)  # noqa: T201 -- logging needs the settings that could not be read
         return 1
-    configure_logging(settings, on_event=services.metrics.log_record)
     return 0 if serve(app, services) else 1
 
 

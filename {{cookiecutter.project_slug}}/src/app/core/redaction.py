@@ -190,11 +190,11 @@ def is_secret_name(name: str) -> bool:
     return _redactor.names.kind(name) == "secret"
 
 
-def may_hold_secret(text: str) -> bool:
+def may_hold_secret(text: str | bytes) -> bool:
     """Return whether a text, or any of several joined lines, can hold a secret; cheap, and never wrong when it says no.
 
     Args:
-        text: Plain text or rendered JSON.
+        text: Plain text or rendered JSON; as UTF-8, or as it is.
 
     """
     return _redactor.screen.admits(text)

@@ -81,14 +81,14 @@ class Screen:
         self._pieces: set[bytes] = set()
         self._texts: set[bytes] = set()
 
-    def admits(self, text: str) -> bool:
+    def admits(self, text: str | bytes) -> bool:
         """Return whether a text can hold a secret.
 
         Args:
-            text: Plain text or rendered lines.
+            text: Plain text or rendered lines; as UTF-8, or as it is.
 
         """
-        data = text.encode("utf-8", "surrogatepass")
+        data = text if isinstance(text, bytes) else text.encode("utf-8", "surrogatepass")
         if self._always or _has_long_number(data):
             return True
         shapes = data.translate(_SHAPE).split(b"\n")

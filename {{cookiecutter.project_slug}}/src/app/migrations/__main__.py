@@ -12,10 +12,10 @@ def main() -> int:
     """Migrate, and return the process's exit code."""
     try:
         settings = load_settings()
+        configure_logging(settings)
     except ConfigurationError as error:
         print(error, file=sys.stderr)  # noqa: T201 -- logging needs the settings that could not be read
         return 1
-    configure_logging(settings)
     migrate(settings.database)
     get_logger(__name__).info("database.migrated", backend=settings.database.get_backend_name())
     return 0

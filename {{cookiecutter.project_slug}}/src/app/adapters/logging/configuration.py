@@ -2,8 +2,10 @@
 
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
+from copy import copy
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -11,10 +13,10 @@ import structlog
 
 from ...core import logging as chain
 from ...settings import Settings
-from ..delivery import CLOSE_SECONDS, Account, Delivery
-from ..sinks import FileDescriptorSink, Sink, StreamSink
-from .engine import Engine, Put, identity_of, levels_of
-from .finishing import Finish, finisher
+from ..delivery import CLOSE_SECONDS, Account
+from .engine import Engine, Put, levels_of
+from .finishing import finisher
+from .outputs import Outputs
 from .process_end import close_at_the_end, report_crashes
 from .records import RecordHandler, take_over_standard_library
 
@@ -35,11 +37,34 @@ class _StructlogLogger:
         self._engine.process(self._name, level, {"logger": self._name, **event})
 
 
+class _Direct:
+    """A sink that takes each line at once, instead of all others."""
+
+    def __init__(self, settings: Settings, sink: TakeLine) -> None:
+        self._finish = finisher(settings.log_format)
+        self._sink = sink
+        self.accounts: dict[str, Account] = {}
+
+    def route(self, _logger: str, _number: int, _named: object) -> Put:
+        return self._put
+
+    def _put(self, line: bytes, _is_error: bool) -> None:
+        for finished in self._finish([line]):
+            self._sink(finished[:-1].decode())
+
+    def flush(self, _timeout: float) -> bool:
+        return True
+
+    def close(self, _timeout: float) -> dict[str, Account]:
+        return {}
+
+
 class _State:
     """What the process logs with now."""
 
-    delivery: Delivery | None = None
-    lock = threading.Lock()
+    outputs: Outputs | _Direct | None = None
+    # Reentrant: a signal may come while the log is being closed.
+    lock = threading.RLock()
 
 
 def configure_logging(
@@ -52,10 +77,15 @@ def configure_logging(
         sink: Takes each finished line at once, for tests; standard output, through a thread, when left out.
         on_event: Called with the level of each event that is logged, for the metrics.
 
+    Raises:
+        ConfigurationError: A layer's file cannot be opened.
+
     """
-    finish = finisher(settings, in_colour=sink is None and sys.stdout.isatty())
+    # Before anything is closed: a layer's file that cannot be opened stops the start, not the log that there is.
+    outputs = Outputs(settings) if sink is None else _Direct(settings, sink)
     close_logging()
-    engine = Engine(settings, _direct(sink, finish) if sink else _queued(settings, finish), on_event)
+    _State.outputs = outputs
+    engine = Engine(settings, outputs.route, on_event)
     chain.install(engine)
     structlog.configure(
         processors=[lambda _logger, _method, event: ((), dict(event))],
@@ -65,47 +95,31 @@ def configure_logging(
     )
     if sink is None:
         report_crashes()
+        close_at_the_end(close_logging)
     take_over_standard_library(RecordHandler(engine, levels_of(settings)), engine.levels.lowest)
 
 
-def _direct(sink: TakeLine, finish: Finish) -> Put:
-    def put(line: bytes, _is_error: bool) -> None:
-        for finished in finish([line]):
-            sink(finished[:-1].decode())
+@dataclass(frozen=True, slots=True)
+class LogHealth:
+    """How the log does.
 
-    return put
+    Attributes:
+        sinks: What became of the lines of each sink: `stdout`, `stderr`, or a file by its path.
 
+    """
 
-def _queued(settings: Settings, finish: Finish) -> Put:
-    render = chain.LineRenderer(*identity_of(settings)).render
+    sinks: Mapping[str, Account]
 
-    def report(dropped: int) -> list[bytes]:
-        line = render("app.adapters.logging", "warning", "log.dropped", {"dropped": dropped})
-        return finish([line]) if line is not None else []
-
-    _State.delivery = delivery = Delivery(
-        _standard_output(),
-        finish=finish,
-        report=report,
-        max_bytes=settings.log.queue_bytes,
-        overflow=settings.log.overflow,
-        block_seconds=settings.log.block_seconds,
-    )
-    close_at_the_end(close_logging)
-    return delivery.put
+    @property
+    def dropped(self) -> int:
+        """How many lines were lost, of all sinks."""
+        return sum(account.dropped for account in self.sinks.values())
 
 
-def _standard_output() -> Sink:
-    try:
-        sys.stdout.flush()
-        return FileDescriptorSink(sys.stdout.fileno())
-    except (OSError, ValueError, AttributeError):
-        return StreamSink(sys.stdout)
-
-
-def log_health() -> Account:
-    """Return what became of the lines: submitted, written, dropped, failed writes, and what is queued in bytes."""
-    return _State.delivery.account if _State.delivery is not None else Account()
+def log_health() -> LogHealth:
+    """Return what became of the lines of each sink: submitted, written, dropped, failed writes, queued bytes."""
+    accounts = _State.outputs.accounts if _State.outputs is not None else {}
+    return LogHealth({sink: copy(account) for sink, account in accounts.items()})
 
 
 def flush_logging(timeout: float = CLOSE_SECONDS) -> bool:
@@ -115,10 +129,10 @@ def flush_logging(timeout: float = CLOSE_SECONDS) -> bool:
         timeout: Seconds.
 
     """
-    return _State.delivery is None or _State.delivery.flush(timeout)
+    return _State.outputs is None or _State.outputs.flush(timeout)
 
 
-def close_logging(timeout: float = CLOSE_SECONDS) -> Account:
+def close_logging(timeout: float = CLOSE_SECONDS) -> LogHealth:
     """Write what waits, for a bounded time, and stop; what could not be written is told on standard error.
 
     Args:
@@ -126,12 +140,11 @@ def close_logging(timeout: float = CLOSE_SECONDS) -> Account:
 
     """
     with _State.lock:
-        delivery, _State.delivery = _State.delivery, None
-    if delivery is None:
-        return Account()
-    account = delivery.close(timeout)
-    lost = account.queued + account.dropped
-    if lost:
-        with suppress(Exception):
-            sys.stderr.write(f"{lost} of {account.submitted} log lines were lost\n")
-    return account
+        outputs, _State.outputs = _State.outputs, None
+    health = LogHealth(outputs.close(timeout) if outputs is not None else {})
+    for sink, account in health.sinks.items():
+        lost = account.queued + account.dropped
+        if lost:
+            with suppress(Exception):
+                sys.stderr.write(f"{lost} of {account.submitted} log lines to {sink} were lost\n")
+    return health

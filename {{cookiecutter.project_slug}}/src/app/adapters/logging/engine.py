@@ -14,8 +14,11 @@ from ...core import logging as chain
 from ...settings import Settings
 
 Put = Callable[[bytes, bool], None]
+# Logger, level and `layer` field of an event to what takes its line.
+Route = Callable[[str, int, object], Put]
 _NUMBERS = {"notset": 0, "debug": 10, "info": 20, "warning": 30, "error": 40, "exception": 40, "critical": 50}
 _ERROR = 40
+_MAX_ROUTES = 4096
 # Libraries that are chatty at their own INFO, or that say what the access line says better.
 _QUIET = {
     "alembic": "WARNING",
@@ -25,20 +28,40 @@ _QUIET = {
 }
 
 
+class _Routes(dict[tuple[str, str], tuple[Put, bool] | None]):
+    """Logger and level to what takes the line and whether it is an error; None where the level is not wanted."""
+
+    def __init__(self, threshold: Callable[[str], int], route: Route) -> None:
+        self._threshold = threshold
+        self._route = route
+
+    def __missing__(self, key: tuple[str, str]) -> tuple[Put, bool] | None:
+        name, level = key
+        number = _NUMBERS[level]
+        if len(self) >= _MAX_ROUTES:
+            self.clear()
+        wanted = number >= self._threshold(name)
+        self[key] = route = (self._route(name, number, None), number >= _ERROR) if wanted else None
+        return route
+
+
 class Engine:
     """Takes events, and hands their lines on.
 
     Args:
-        settings: Levels, and who is speaking.
-        put: Takes a line, and whether it is an error.
+        settings: Levels, layers, and who is speaking.
+        route: Says what takes a line.
         on_event: Called with the level of each event.
 
     """
 
-    def __init__(self, settings: Settings, put: Put, on_event: Callable[[str], None] | None) -> None:
+    def __init__(self, settings: Settings, route: Route, on_event: Callable[[str], None] | None) -> None:
         identity = identity_of(settings)
         self.levels = chain.LevelFilter(settings.log.level, levels_of(settings))
         self._threshold = self.levels.threshold
+        self._routes = _Routes(self._threshold, route)
+        self._route = route
+        self._has_layers = bool(settings.log.layers)
         self._render = chain.LineRenderer(*identity).render
         self._processors: tuple[chain.Processor, ...] = (
             self.levels,
@@ -50,7 +73,6 @@ class Engine:
             chain.redact_event,
             chain.add_service(*identity),
         )
-        self._put = put
         self._on_event = on_event
 
     def is_enabled(self, name: str, number: int) -> bool:
@@ -59,26 +81,32 @@ class Engine:
 
     def log(self, name: str, level: str, event: Any, args: tuple[Any, ...], fields: dict[str, Any]) -> None:
         """Take an event of a logger; never raises."""
-        number = _NUMBERS[level]
-        if number < self._threshold(name):
+        route = self._routes[name, level]
+        if route is None:
             return
         line = None if args or level == "exception" else self._render(name, level, event, fields)
         if line is None:
             self.process(name, level, {**fields, "event": _formatted(event, args), "logger": name})
             return
+        put, is_error = route
         try:
             if self._on_event is not None:
                 self._on_event(level)
-            self._put(line, number >= _ERROR)
+            if self._has_layers and "layer" in fields:
+                put = self._route(name, _NUMBERS[level], fields["layer"])
+            put(line, is_error)
         except Exception:  # noqa: BLE001 -- neither a counter nor a sink may break whoever logs
             say_lost(name)
 
     def process(self, name: str, level: str, event: chain.Event) -> None:
         """Take an event through the chain, the long way; never raises."""
         try:
+            layer = event.get("layer")
             for processor in self._processors:
                 event = processor(None, level, event)
-            self._put(chain.to_json(event).encode() + b"\n", _NUMBERS[event["level"]] >= _ERROR)
+            number = _NUMBERS[event["level"]]
+            put = self._route(name, number, layer)
+            put(chain.to_json(event).encode() + b"\n", number >= _ERROR)
         except structlog.DropEvent:
             return
         except Exception:  # noqa: BLE001 -- whoever logs is not to blame for what it is asked to show

@@ -11,33 +11,45 @@ import orjson
 
 from ...core import logging as chain
 from ...core.redaction import may_hold_secret
-from ...settings import Settings
+from .engine import say_lost
 
 Finish = Callable[[list[bytes]], list[bytes]]
 
 
-def finisher(settings: Settings, *, in_colour: bool) -> Finish:
+def finisher(log_format: str, *, in_colour: bool = False) -> Finish:
     """Return what makes lines of JSON ready to be shown.
 
     Args:
-        settings: The format that is wanted.
+        log_format: `json`, `logfmt` or `console`.
         in_colour: Whether a console shows colours.
 
     """
-    return partial(_finish, _renderer(settings, in_colour=in_colour))
-
-
-def _renderer(settings: Settings, *, in_colour: bool) -> chain.Renderer | None:
-    """Return what turns a line of JSON into another format, or None when JSON is what is wanted."""
-    if settings.log_format == "json":
-        return None
-    return chain.renderer(settings.log_format, colours=in_colour)
+    render = None if log_format == "json" else chain.renderer(log_format, colours=in_colour)
+    return partial(_finish, render)
 
 
 def _finish(render: chain.Renderer | None, lines: list[bytes]) -> list[bytes]:
-    """Return the lines as they may be shown: redacted where one may hold a secret, in the wanted format."""
+    """Return the lines as they may be shown; one that cannot be made so is left out, and takes no other with it."""
+    try:
+        return _finished(render, lines)
+    except Exception:  # noqa: BLE001 -- the thread that delivers must not end, and nothing may pass by the redaction
+        if len(lines) > 1:
+            return [finished for line in lines for finished in _finish(render, [line])]
+        say_lost(_name_in(lines))
+        return []
+
+
+def _name_in(lines: list[bytes]) -> str:
+    try:
+        return str(orjson.loads(lines[0])["logger"])
+    except (IndexError, KeyError, TypeError, ValueError):
+        return "unknown"
+
+
+def _finished(render: chain.Renderer | None, lines: list[bytes]) -> list[bytes]:
+    """Return the lines redacted, where one may hold a secret, and in the wanted format."""
     batch = b"".join(lines)
-    if may_hold_secret(batch.decode()):
+    if may_hold_secret(batch):
         lines = [_redacted(line) for line in lines]
     if not batch.isascii() or b"\x7f" in batch:
         lines = [_LINE_BREAKERS.sub(_escaped, line.decode()).encode() for line in lines]
@@ -55,6 +67,6 @@ def _escaped(match: re.Match[str]) -> str:
 
 
 def _redacted(line: bytes) -> bytes:
-    if not may_hold_secret(line.decode()):
+    if not may_hold_secret(line):
         return line
     return chain.to_json(chain.redact_event(None, "", orjson.loads(line))).encode() + b"\n"
