@@ -34,6 +34,30 @@ async def test_statements_are_counted(services: Services) -> None:
     assert b'database_query_duration_seconds_count{statement="SELECT"} 1.0' in services.metrics.render()
 
 
+async def test_pool_is_shown(services: Services) -> None:
+    """A scrape shows what the database's connections do."""
+    async with services.database.engine.connect():
+        text = services.metrics.render()
+    assert b'database_pool_connections{state="in_use"} 1.0' in text
+    assert b'database_pool_connections{state="idle"} 0.0' in text
+    assert b"database_pool_limit 15.0" in text
+
+
+async def test_checks_are_shown(services: Services) -> None:
+    """A scrape shows what the readiness checks found last."""
+    assert b"health_check_status" not in services.metrics.render()
+    await services.health.report()
+    assert b'health_check_status{check="database"} 1.0' in services.metrics.render()
+
+
+async def test_lost_log_lines_are_shown(services: Services) -> None:
+    """A scrape shows how many log lines were lost, and what waits to be written."""
+    text = services.metrics.render()
+    assert b"log_lines_dropped_total 0.0" in text
+    assert b"log_write_failures_total 0.0" in text
+    assert b"log_queue_bytes 0.0" in text
+
+
 async def test_database_is_checked(services: Services) -> None:
     """Readiness asks the database."""
     report = await services.health.report()
@@ -67,10 +91,22 @@ class Told(Tracing):
         self.stopped = True
 
 
+class ToldMetrics(Metrics):
+    """Metrics that note when they are closed."""
+
+    stopped = False
+
+    def close(self) -> None:
+        """Note it."""
+        self.stopped = True
+
+
 async def test_everything_is_closed(settings: Settings) -> None:
     """A part that fails to close does not keep the others open."""
-    tracing = Told(settings)
-    services = bootstrap(settings, tracing=tracing, database=BrokenDatabase(settings.database))
+    tracing, metrics = Told(settings), ToldMetrics(settings)
+    database = BrokenDatabase(settings.database)
+    services = bootstrap(settings, tracing=tracing, metrics=metrics, database=database)
     with pytest.raises(ConnectionResetError):
         await services.aclose()
     assert tracing.stopped
+    assert metrics.stopped

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from .adapters.database import Database
 from .adapters.health import Health
 from .adapters.idempotency import MemoryIdempotencyStore, SqlIdempotencyStore
+from .adapters.logging import log_health
 from .adapters.metrics import Metrics
 from .adapters.tracing import Tracing
 from .core.health import Check
@@ -29,6 +30,7 @@ class Services:
             await self.database.aclose()
         finally:
             self.tracing.shutdown()
+            self.metrics.close()
 
 
 def bootstrap(
@@ -51,7 +53,9 @@ def bootstrap(
     """
     metrics = metrics or Metrics(settings)
     database = database or Database(settings.database, on_query=metrics.query_finished)
-    health = Health(timeout=settings.health.timeout, cache=settings.health.cache)
+    metrics.watch_log(log_health)
+    metrics.watch_pool(database.pool_state)
+    health = Health(timeout=settings.health.timeout, cache=settings.health.cache, on_result=metrics.health_checked)
     health.register(Check("database", database.ping))
     return Services(
         settings=settings,

@@ -116,6 +116,13 @@ class HttpSettings(_Group):
     access_log_exclude: tuple[str, ...] = ("/livez", "/readyz", "/metrics")
 
 
+class MetricsSettings(_Group):
+    """Whether `/metrics` is there, and how many combinations of label values a series may have."""
+
+    enabled: bool = True
+    max_combinations: Annotated[int, Field(ge=100, le=100_000)] = 2000
+
+
 class HealthSettings(_Group):
     """How long a readiness check may take, and how long its result serves again."""
 
@@ -156,8 +163,10 @@ class Settings(BaseSettings):
     shutdown_delay: Annotated[float, Field(ge=0, le=300)] = 0.0
     log: LogSettings = LogSettings()
     http: HttpSettings = HttpSettings()
+    metrics: MetricsSettings = MetricsSettings()
     health: HealthSettings = HealthSettings()
     idempotency: IdempotencySettings = IdempotencySettings()
+    prometheus_multiproc_dir: str | None = None
     otel_exporter_otlp_endpoint: str | None = None
     otel_exporter_otlp_traces_endpoint: str | None = None
     otel_sdk_disabled: bool = False

@@ -9,7 +9,7 @@ from sqlalchemy import Column, Integer, MetaData, String, Table, func, insert, s
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
-from app.adapters.database import Database, UnitOfWork, new_metadata, statement_kind
+from app.adapters.database import Database, PoolState, UnitOfWork, new_metadata, statement_kind
 
 from ..databases import ENGINES, own_database
 
@@ -201,3 +201,11 @@ async def test_foreign_keys_are_held(tmp_path: Path) -> None:
 def test_constraints_have_names() -> None:
     """A constraint has the same name on every database, so that a migration can find it."""
     assert {str(constraint.name) for constraint in THINGS.constraints} == {"pk_things", "uq_things_name"}
+
+
+async def test_state_of_the_pool(database: Database) -> None:
+    """The pool tells what its connections do, without asking the database."""
+    assert database.pool_state() == PoolState(0, 1, 15)
+    async with database.engine.connect(), database.engine.connect():
+        assert database.pool_state() == PoolState(2, 0, 15)
+    assert database.pool_state() == PoolState(0, 2, 15)

@@ -157,3 +157,15 @@ def test_name_is_taken() -> None:
     registry = health(Dependency().probe)
     with pytest.raises(ValueError, match="a check named 'a' is registered already"):
         registry.register(Check("a", Dependency().probe))
+
+
+async def test_results_are_told() -> None:
+    """Whoever wants to know, such as the metrics, hears of each check that ran, and of none that did not."""
+    told: list[tuple[str, str]] = []
+    checks = Health(timeout=1, cache=60, on_result=lambda result: told.append((result.name, result.status.value)))
+    dependency = Dependency()
+    dependency.error = ConnectionRefusedError()
+    checks.register(Check("queue", dependency.probe))
+    await checks.report()
+    await checks.report()
+    assert told == [("queue", "failed")]

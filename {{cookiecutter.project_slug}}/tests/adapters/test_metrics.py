@@ -1,12 +1,16 @@
 """What a scrape shows."""
 
 import re
+from collections.abc import Callable
 
 import pytest
 from prometheus_client import REGISTRY
 
+from app.adapters.delivery import Account
+from app.adapters.logging import LogHealth
 from app.adapters.metrics import Metrics
-from app.settings import Settings
+from app.core.metrics import LIMIT, OWN, gauge
+from app.settings import MetricsSettings, Settings
 
 
 @pytest.fixture
@@ -42,7 +46,7 @@ def test_active_requests(metrics: Metrics) -> None:
     """Requests in progress go up and down."""
     metrics.request_started("GET")
     metrics.request_started("GET")
-    metrics.request_finished("GET", "/", 200, 0.02)
+    metrics.request_finished("GET", "/orders", 200, 0.01)
     assert samples(metrics, "http_server_active_requests") == {'method="GET"': 1}
 
 
@@ -50,19 +54,114 @@ def test_outcomes_of_keyed_requests(metrics: Metrics) -> None:
     """Requests with a key are counted by what became of them."""
     for outcome in ("run", "replay", "replay"):
         metrics.idempotency(outcome)
-    assert samples(metrics, "idempotency_requests_total") == {'outcome="run"': 1, 'outcome="replay"': 2}
+    counted = {labels: value for labels, value in samples(metrics, "idempotency_requests_total").items() if value}
+    assert counted == {'outcome="run"': 1, 'outcome="replay"': 2}
 
 
 def test_log_lines(metrics: Metrics) -> None:
     """Log lines are counted by level."""
     metrics.log_record("info")
-    assert samples(metrics, "log_records_total") == {'level="info"': 1}
+    assert samples(metrics, "log_records_total")['level="info"'] == 1
 
 
 def test_statements(metrics: Metrics) -> None:
     """Statements are counted with their duration, by kind."""
     metrics.query_finished("SELECT", 0.001)
     assert samples(metrics, "database_query_duration_seconds_count") == {'statement="SELECT"': 1}
+
+
+def test_known_values_are_there_at_zero(metrics: Metrics) -> None:
+    """Outcomes and levels that alerts watch are there before they happen: a rise from nothing is no rise."""
+    assert samples(metrics, "idempotency_requests_total")['outcome="store_error"'] == 0
+    assert samples(metrics, "log_records_total")['level="error"'] == 0
+
+
+@pytest.mark.parametrize(
+    ("count", "name", "labels"),
+    [
+        (
+            lambda m: m.call_finished("GET", "api.example.com", 200, 0.1),
+            "http_client_request_duration_seconds",
+            'method="GET",server="api.example.com",status_code="200"',
+        ),
+        (
+            lambda m: m.call_finished("GET", "api.example.com", None, 0.1),
+            "http_client_request_duration_seconds",
+            'method="GET",server="api.example.com",status_code="error"',
+        ),
+        (
+            lambda m: m.cache_operation("orders", "get", "hit", 0.1),
+            "cache_operation_duration_seconds",
+            'cache="orders",operation="get",outcome="hit"',
+        ),
+        (
+            lambda m: (m.task_started("t"), m.task_finished("t", "success", 0.1)),
+            "task_duration_seconds",
+            'outcome="success",task="t"',
+        ),
+        (
+            lambda m: (m.message_started("q"), m.message_finished("q", "order", "success", 0.1)),
+            "message_duration_seconds",
+            'outcome="success",queue="q",type="order"',
+        ),
+    ],
+)
+def test_operations(metrics: Metrics, count: Callable[[Metrics], object], name: str, labels: str) -> None:
+    """Operations of the service's parts are counted with their duration; until then they are no series."""
+    assert name not in metrics.render().decode()
+    count(metrics)
+    count(metrics)
+    assert samples(metrics, f"{name}_count") == {labels: 2}
+    assert samples(metrics, f"{name}_sum")[labels] == pytest.approx(0.2)
+
+
+def test_operations_in_progress(metrics: Metrics) -> None:
+    """Tasks and messages in progress go up and down."""
+    metrics.task_started("t")
+    metrics.message_started("q")
+    assert samples(metrics, "task_active") == {'task="t"': 1}
+    assert samples(metrics, "message_active") == {'queue="q"': 1}
+    metrics.task_finished("t", "success", 0.1)
+    metrics.message_finished("q", "order", "success", 0.1)
+    assert samples(metrics, "task_active") == {'task="t"': 0}
+    assert samples(metrics, "message_active") == {'queue="q"': 0}
+
+
+def test_error_reports(metrics: Metrics) -> None:
+    """Reports of errors are counted by destination and outcome."""
+    metrics.error_reported("sentry", "failed")
+    assert samples(metrics, "error_reports_total") == {'outcome="failed",reporter="sentry"': 1}
+
+
+def test_lost_log_lines(metrics: Metrics) -> None:
+    """What became of log lines is read at the scrape; a new account that begins at 0 takes nothing back."""
+    accounts = [Account(dropped=3, failed_writes=1, queued_bytes=10), Account(dropped=1)]
+    metrics.watch_log(lambda: LogHealth({"stdout": accounts.pop(0)}))
+    metrics.render()
+    text = metrics.render().decode()
+    assert "log_lines_dropped_total 4.0" in text
+    assert "log_write_failures_total 1.0" in text
+    assert "log_queue_bytes 0.0" in text
+
+
+def test_too_many_routes(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Requests of combinations beyond the limit count as one, and those in progress come back to zero."""
+    monkeypatch.setattr(OWN, "limit", LIMIT)
+    metrics = Metrics(settings.model_copy(update={"metrics": MetricsSettings(max_combinations=100)}))
+    for number in range(103):
+        metrics.request_started("GET")
+        metrics.request_finished("GET", f"/{number}", 200, 0.1)
+    other = 'method="_OTHER",route="_OTHER",status_code="_OTHER"'
+    assert samples(metrics, "http_server_request_duration_seconds_count")[other] == 3
+    assert samples(metrics, "http_server_active_requests") == {'method="GET"': 0}
+    assert samples(metrics, "metrics_label_overflows_total") == {'metric="http_server_request_duration_seconds"': 3}
+    assert OWN.limit == 100
+
+
+def test_own_series_are_shown(metrics: Metrics) -> None:
+    """Series of the service's own code stand beside the built-in ones."""
+    gauge("shown_own_size", "Own.").set(3)
+    assert samples(metrics, "shown_own_size") == {"": 3}
 
 
 def test_process(metrics: Metrics) -> None:
@@ -89,5 +188,5 @@ def test_two_applications_in_one_process(settings: Settings) -> None:
     before = {metric.name for metric in REGISTRY.collect()}
     first, second = Metrics(settings), Metrics(settings)
     first.idempotency("run")
-    assert samples(second, "idempotency_requests_total") == {}
+    assert samples(second, "idempotency_requests_total")['outcome="run"'] == 0
     assert {metric.name for metric in REGISTRY.collect()} == before

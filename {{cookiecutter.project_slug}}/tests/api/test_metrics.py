@@ -1,7 +1,13 @@
 """The exposition over HTTP."""
 
 import httpx2
+import pytest
 from prometheus_client.parser import text_string_to_metric_families
+
+from app.adapters.metrics import Metrics
+from app.api.application import create_app
+from app.bootstrap import Services
+from app.settings import MetricsSettings, Settings
 
 
 async def test_exposition(client: httpx2.AsyncClient) -> None:
@@ -13,3 +19,23 @@ async def test_exposition(client: httpx2.AsyncClient) -> None:
     assert families["app_info"].samples[0].labels == {"service": "orders", "version": "1.2.3", "environment": "test"}
     assert {"http_server_request_duration_seconds", "http_server_active_requests"} < set(families)
     assert {sample.labels["statement"] for sample in families["database_query_duration_seconds"].samples} >= {"INSERT"}
+
+
+async def test_switched_off(settings: Settings, services: Services) -> None:
+    """Without metrics there is no such path."""
+    app = create_app(settings.model_copy(update={"metrics": MetricsSettings(enabled=False)}), services=services)
+    async with httpx2.AsyncClient(transport=httpx2.ASGITransport(app=app), base_url="http://service") as client:
+        assert (await client.get("/metrics")).status_code == 404
+
+
+async def test_start_of_the_service(settings: Settings, services: Services, monkeypatch: pytest.MonkeyPatch) -> None:
+    """When the service starts it begins to tell other worker processes of itself."""
+    started: list[Metrics] = []
+
+    def start(metrics: Metrics) -> None:
+        started.append(metrics)
+
+    monkeypatch.setattr(Metrics, "start", start)
+    app = create_app(settings, services=services)
+    async with app.router.lifespan_context(app):
+        assert started == [services.metrics]

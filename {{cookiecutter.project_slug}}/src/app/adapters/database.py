@@ -5,17 +5,22 @@ import sqlite3
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy import MetaData, create_engine, event, text
 from sqlalchemy.engine import URL, Connection, Engine, ExceptionContext
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
+from sqlalchemy.pool import QueuePool
 
 OnQuery = Callable[[str, float], None]
 CONNECT_SECONDS = 3
 BUSY_SECONDS = 5
 POOL_SECONDS = 5
+# Connections that stay open, and how many more may be opened for a peak.
+POOL_SIZE = 5
+POOL_OVERFLOW = 10
 READ_ONLY = "app_read_only"
 SERVER_ERROR = 500
 _KINDS = frozenset({"SELECT", "INSERT", "UPDATE", "DELETE", "BEGIN", "PRAGMA", "CREATE", "ALTER", "DROP", "WITH"})
@@ -32,6 +37,15 @@ NAMING = {
 def new_metadata() -> MetaData:
     """Return an empty set of tables whose constraints get the same names on every database."""
     return MetaData(naming_convention=NAMING)
+
+
+@dataclass(frozen=True, slots=True)
+class PoolState:
+    """What the open connections do, and how many there may be."""
+
+    in_use: int
+    idle: int
+    limit: int
 
 
 class Database:
@@ -58,6 +72,13 @@ class Database:
         """
         engine = self.engine.execution_options(**{READ_ONLY: True}) if read_only else self.engine
         return AsyncSession(engine, expire_on_commit=False)
+
+    def pool_state(self) -> PoolState:
+        """Return what the connections do; asks the pool, not the database."""
+        pool = self.engine.pool
+        if not isinstance(pool, QueuePool):
+            return PoolState(0, 0, 0)
+        return PoolState(pool.checkedout(), pool.checkedin(), POOL_SIZE + POOL_OVERFLOW)
 
     async def ping(self) -> None:
         """Run the smallest statement; raises when the database does not answer, or its file is gone."""
@@ -149,7 +170,7 @@ def _engine(url: URL) -> AsyncEngine:
 
 def _options(url: URL) -> dict[str, Any]:
     # Parameters may be personal data: without this they stand in the text of every database error.
-    options: dict[str, Any] = {"hide_parameters": True}
+    options: dict[str, Any] = {"hide_parameters": True, "pool_size": POOL_SIZE, "max_overflow": POOL_OVERFLOW}
     if url.get_backend_name() != "sqlite":
         connect = {"connect_timeout": CONNECT_SECONDS}
         return {**options, "pool_pre_ping": True, "pool_timeout": POOL_SECONDS, "connect_args": connect}

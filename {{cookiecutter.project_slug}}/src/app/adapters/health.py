@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections.abc import Callable
 
 from ..core.health import Check, CheckResult, Report, Status, summarise
 from ..core.logging import get_logger
@@ -15,11 +16,13 @@ class Health:
     Args:
         timeout: Seconds after which a check counts as failed.
         cache: Seconds for which results serve again, so that probes cannot load a dependency.
+        on_result: Called with each check that ran, for the metrics.
 
     """
 
-    def __init__(self, *, timeout: float, cache: float) -> None:
+    def __init__(self, *, timeout: float, cache: float, on_result: Callable[[CheckResult], None] | None = None) -> None:
         self._timeout = timeout
+        self._on_result = on_result
         self._cache = cache
         self._checks: list[Check] = []
         self._results: tuple[CheckResult, ...] = ()
@@ -56,7 +59,10 @@ class Health:
         except Exception as error:  # noqa: BLE001 -- whatever a dependency raises, it is not ready
             status = Status.FAILED
             self._log_change(check.name, error)
-        return CheckResult(check.name, status, time.perf_counter() - started, check.required)
+        result = CheckResult(check.name, status, time.perf_counter() - started, check.required)
+        if self._on_result is not None:
+            self._on_result(result)
+        return result
 
     def _log_change(self, name: str, error: Exception) -> None:
         """Log a failure when it begins, not at every probe while it lasts."""

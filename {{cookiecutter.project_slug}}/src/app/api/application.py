@@ -75,7 +75,8 @@ def create_app(settings: Settings, *, services: Services | None = None) -> FastA
     app.include_router(orders_router)
     # Not as routers: FastAPI looks through each included one for every request that comes after it.
     add_health_routes(app, services.health)
-    add_metrics_route(app, services.metrics)
+    if settings.metrics.enabled:
+        add_metrics_route(app, services.metrics)
     return app
 
 
@@ -83,6 +84,7 @@ def _lifespan(services: Services) -> Lifespan[FastAPI]:
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         try:
+            services.metrics.start()
             if services.database.url.get_backend_name() == "sqlite":
                 await asyncio.to_thread(migrate, services.database.url)
             log.info("service.started")

@@ -21,6 +21,7 @@ def add_metrics_route(app: FastAPI, metrics: Metrics) -> None:
         response_class=Response,
         responses={**problems(), 200: {"content": {"text/plain": {}}}},
     )
-    async def expose() -> Response:
+    def expose() -> Response:
         """Return all series in Prometheus's text format."""
+        # No `async def`: in a thread, many series hold up no request.
         return Response(metrics.render(), media_type=metrics.content_type)

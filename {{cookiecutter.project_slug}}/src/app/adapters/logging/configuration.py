@@ -115,6 +115,16 @@ class LogHealth:
         """How many lines were lost, of all sinks."""
         return sum(account.dropped for account in self.sinks.values())
 
+    @property
+    def failed_writes(self) -> int:
+        """How often a sink could not be written to."""
+        return sum(account.failed_writes for account in self.sinks.values())
+
+    @property
+    def queued_bytes(self) -> int:
+        """How much waits before all sinks."""
+        return sum(account.queued_bytes for account in self.sinks.values())
+
 
 def log_health() -> LogHealth:
     """Return what became of the lines of each sink: submitted, written, dropped, failed writes, queued bytes."""
