@@ -5,16 +5,17 @@ import threading
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from copy import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
 import structlog
 
-from ...core import logging as chain
+from ...core.logging.enrichers import enrichers
 from ...settings import Settings
 from ..delivery import CLOSE_SECONDS, Account
 from .engine import Engine, Put, levels_of
+from .enrichers import Refreshers
 from .finishing import finisher
 from .outputs import Outputs
 from .process_end import close_at_the_end, report_crashes
@@ -63,6 +64,7 @@ class _State:
     """What the process logs with now."""
 
     outputs: Outputs | _Direct | None = None
+    refreshers: Refreshers | None = None
     # Reentrant: a signal may come while the log is being closed.
     lock = threading.RLock()
 
@@ -85,8 +87,8 @@ def configure_logging(
     outputs = Outputs(settings) if sink is None else _Direct(settings, sink)
     close_logging()
     _State.outputs = outputs
-    engine = Engine(settings, outputs.route, on_event)
-    chain.install(engine)
+    engine = Engine(settings, outputs.route, on_event, enrichers)
+    _State.refreshers = Refreshers(enrichers, engine.enrich)
     structlog.configure(
         processors=[lambda _logger, _method, event: ((), dict(event))],
         wrapper_class=structlog.make_filtering_bound_logger(engine.levels.lowest),
@@ -105,10 +107,12 @@ class LogHealth:
 
     Attributes:
         sinks: What became of the lines of each sink: `stdout`, `stderr`, or a file by its path.
+        enrichers: How often each enricher failed.
 
     """
 
     sinks: Mapping[str, Account]
+    enrichers: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def dropped(self) -> int:
@@ -127,9 +131,9 @@ class LogHealth:
 
 
 def log_health() -> LogHealth:
-    """Return what became of the lines of each sink: submitted, written, dropped, failed writes, queued bytes."""
+    """Return what became of the lines of each sink, and how often each enricher failed."""
     accounts = _State.outputs.accounts if _State.outputs is not None else {}
-    return LogHealth({sink: copy(account) for sink, account in accounts.items()})
+    return LogHealth({sink: copy(account) for sink, account in accounts.items()}, enrichers.failures)
 
 
 def flush_logging(timeout: float = CLOSE_SECONDS) -> bool:
@@ -151,6 +155,9 @@ def close_logging(timeout: float = CLOSE_SECONDS) -> LogHealth:
     """
     with _State.lock:
         outputs, _State.outputs = _State.outputs, None
+        refreshers, _State.refreshers = _State.refreshers, None
+    if refreshers is not None:
+        refreshers.close()
     health = LogHealth(outputs.close(timeout) if outputs is not None else {})
     for sink, account in health.sinks.items():
         lost = account.queued + account.dropped

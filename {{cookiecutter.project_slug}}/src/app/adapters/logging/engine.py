@@ -11,6 +11,7 @@ from typing import Any
 import structlog
 
 from ...core import logging as chain
+from ...core.logging.enrichers import EnrichedLineRenderer, Enrichers, Enrichment
 from ...settings import Settings
 
 Put = Callable[[bytes, bool], None]
@@ -52,22 +53,33 @@ class Engine:
         settings: Levels, layers, and who is speaking.
         route: Says what takes a line.
         on_event: Called with the level of each event.
+        enrichers: What adds fields to every event.
 
     """
 
-    def __init__(self, settings: Settings, route: Route, on_event: Callable[[str], None] | None) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        route: Route,
+        on_event: Callable[[str], None] | None = None,
+        enrichers: Enrichers | None = None,
+    ) -> None:
         identity = identity_of(settings)
         self.levels = chain.LevelFilter(settings.log.level, levels_of(settings))
         self._threshold = self.levels.threshold
         self._routes = _Routes(self._threshold, route)
         self._route = route
         self._has_layers = bool(settings.log.layers)
+        self._identity = identity
         self._render = chain.LineRenderer(*identity).render
+        self._enrichers = enrichers or Enrichers()
+        self._values: Mapping[str, Any] = {}
         self._processors: tuple[chain.Processor, ...] = (
             self.levels,
             chain.add_level,
             *([chain.count(on_event)] if on_event else []),
             chain.add_context,
+            self._add_values,
             chain.add_timestamp,
             chain.add_exception,
             chain.redact_event,
@@ -86,7 +98,7 @@ class Engine:
             return
         line = None if args or level == "exception" else self._render(name, level, event, fields)
         if line is None:
-            self.process(name, level, {**fields, "event": _formatted(event, args), "logger": name})
+            self._process(name, level, {**fields, "event": _formatted(event, args), "logger": name})
             return
         put, is_error = route
         try:
@@ -98,8 +110,11 @@ class Engine:
         except Exception:  # noqa: BLE001 -- neither a counter nor a sink may break whoever logs
             say_lost(name)
 
-    def process(self, name: str, level: str, event: chain.Event) -> None:
+    def process(self, name: str, level: str, event: dict[str, Any]) -> None:
         """Take an event through the chain, the long way; never raises."""
+        self._process(name, level, self._enrichers.add_to(event))
+
+    def _process(self, name: str, level: str, event: chain.Event) -> None:
         try:
             layer = event.get("layer")
             for processor in self._processors:
@@ -111,6 +126,41 @@ class Engine:
             return
         except Exception:  # noqa: BLE001 -- whoever logs is not to blame for what it is asked to show
             say_lost(name)
+
+    def enrich(self, enrichment: Enrichment) -> None:
+        """Add these values to every event from now on, and send all events here.
+
+        Args:
+            enrichment: What the enrichers give; an engine of its own asks those that are called for each event.
+
+        """
+        self._values = enrichment.values
+        enriched = EnrichedLineRenderer(self._identity, enrichment) if enrichment.values else None
+        self._render = (enriched or chain.LineRenderer(*self._identity)).render
+        chain.install(AskingEngine(self, self._enrichers) if enrichment.per_event else self)
+
+    def _add_values(self, _logger: Any, _method: str, event: chain.Event) -> chain.Event:
+        return {**self._values, **event} if self._values else event
+
+
+class AskingEngine:
+    """Asks the enrichers that are called for each event; there is one only while there are such enrichers.
+
+    Args:
+        engine: What takes the events.
+        enrichers: What adds to them.
+
+    """
+
+    def __init__(self, engine: Engine, enrichers: Enrichers) -> None:
+        self._engine = engine
+        self._enrichers = enrichers
+        self.is_enabled = engine.is_enabled
+
+    def log(self, name: str, level: str, event: Any, args: tuple[Any, ...], fields: dict[str, Any]) -> None:
+        """Take an event of a logger; never raises."""
+        if self.is_enabled(name, _NUMBERS[level]):
+            self._engine.log(name, level, event, args, self._enrichers.add_to(fields))
 
 
 def identity_of(settings: Settings) -> tuple[str, str, str]:

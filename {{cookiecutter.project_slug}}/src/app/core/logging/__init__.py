@@ -14,6 +14,7 @@ from .chain import (
     record_fields,
     redact_event,
 )
+from .enrichers import register_enricher, remove_enricher
 from .exceptions import REPORTED, describe_exception, is_reported, mark_reported
 from .line import LineRenderer
 from .logger import Engine, Logger, get_logger, install
@@ -42,6 +43,8 @@ __all__ = [
     "mark_reported",
     "record_fields",
     "redact_event",
+    "register_enricher",
+    "remove_enricher",
     "renderer",
     "to_json",
 ]

@@ -33,12 +33,13 @@ class LineRenderer:
         service: The service's name.
         environment: Where it runs.
         version: The service's version.
+        rendered: Further fields of every line, as JSON, each preceded by a comma.
 
     """
 
-    def __init__(self, service: str, environment: str, version: str) -> None:
+    def __init__(self, service: str, environment: str, version: str, rendered: bytes = b"") -> None:
         identity = {"service": service, "environment": environment, "version": version}
-        self._tail = orjson.dumps(identity)[1:-1]
+        self._tail = orjson.dumps(identity)[1:-1] + rendered
         self._heads: dict[tuple[str, str, str], bytes] = {}
         # One object, so that no thread sees the millisecond of one and the text of another.
         self._clock = (-1.0, b"")
