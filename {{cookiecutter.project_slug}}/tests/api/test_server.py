@@ -1,6 +1,7 @@
 """The real process: its port, its signals, its last words."""
 
 import json
+import logging
 import os
 import signal
 import socket
@@ -14,9 +15,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import uvicorn
 
 from app.api.__main__ import main
+from app.api.application import create_app
 from app.api.server import REPEATED_SECONDS
+from app.settings import Settings
+
+from ..conftest import Log
 
 SOURCE = Path(__file__).parents[2] / "src"
 BODY = b'{"sku":"T","quantity":1,"customer_email":"ada@example.com"}'
@@ -196,6 +202,15 @@ def test_layer_that_cannot_be_written(monkeypatch: pytest.MonkeyPatch, capsys: p
     monkeypatch.setenv("LOG__LAYERS", '{"errors": {"sink": "/dev/null"}}')
     assert main() == 1
     assert capsys.readouterr().err.startswith("LOG__LAYERS['errors']: received sink '/dev/null'; it cannot be opened")
+
+
+def test_uvicorns_own_logging(log: Log, capfd: pytest.CaptureFixture[str]) -> None:
+    """Whoever lets uvicorn configure its logging gets its lines in the log, and no others."""
+    uvicorn.Config(create_app(Settings()), log_config=uvicorn.config.LOGGING_CONFIG)
+    logging.getLogger("uvicorn.error").info("Started")
+    logging.getLogger("uvicorn.access").info("GET /")
+    assert [line["event"] for line in log.events] == ["Started"]
+    assert capfd.readouterr() == ("", "")
 
 
 def test_port_in_use(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from .chain import (
     level_name,
     record_fields,
     redact_event,
+    redacted_record,
 )
 from .enrichers import register_enricher, remove_enricher
 from .exceptions import REPORTED, describe_exception, is_reported, mark_reported
@@ -43,6 +44,7 @@ __all__ = [
     "mark_reported",
     "record_fields",
     "redact_event",
+    "redacted_record",
     "register_enricher",
     "remove_enricher",
     "renderer",

@@ -4,6 +4,7 @@ An event becomes a mapping with the contract's fields, redacted; rendering and d
 """
 
 import logging
+import traceback
 from collections.abc import Callable, Mapping, MutableMapping
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -166,3 +167,22 @@ def _message_of(record: logging.LogRecord) -> str:
         return record.getMessage()
     except Exception:  # noqa: BLE001 -- a wrong format string in a library must not lose its record
         return f"{redact(record.msg)} {redact(record.args)}"
+
+
+def redacted_record(record: logging.LogRecord) -> logging.LogRecord:
+    """Return a record of the same for a handler that knows no redaction: its exception is text, without an object.
+
+    Args:
+        record: What a library logs.
+
+    """
+    fields = record_fields(record)
+    shown = logging.makeLogRecord(vars(record))
+    shown.msg, shown.args = redact_text(str(fields.pop("event"))), None
+    error = exception_of(fields.pop("exc_info"))
+    text = "".join(traceback.format_exception(error)) if error is not None else record.exc_text
+    shown.exc_info, shown.exc_text = None, redact_text(text.rstrip("\n")) if text else None
+    shown.stack_info = redact_text(record.stack_info) if record.stack_info else None
+    del fields["logger"], fields["stack_info"]
+    vars(shown).update((name, redact_field(name, value)) for name, value in fields.items())
+    return shown
