@@ -20,6 +20,7 @@ from .exceptions import REPORTED, describe_exception, is_reported, mark_reported
 from .line import LineRenderer
 from .logger import Engine, Logger, get_logger, install
 from .rendering import Renderer, renderer, to_json
+from .timing import log_execution_time
 
 __all__ = [
     "REPORTED",
@@ -41,6 +42,7 @@ __all__ = [
     "install",
     "is_reported",
     "level_name",
+    "log_execution_time",
     "mark_reported",
     "record_fields",
     "redact_event",
