@@ -82,7 +82,7 @@ def test_two_of_the_same_kind(path: Path) -> None:
     slot.release()
 
 
-@pytest.mark.parametrize("garbage", [b"\xff" * 64, b"\x04\0\0\0\x01\0\0\0{{{{\0\0\0\0" + bytes(8)])
+@pytest.mark.parametrize("garbage", [b"\xff" * 64, b"\x04\0\0\0\x01\0\0\0\x7b\x7b\x7b\x7b\0\0\0\0" + bytes(8)])
 def test_what_was_not_finished(path: Path, garbage: bytes) -> None:
     """A record that makes no sense hides nothing before it, and is written over."""
     slot = opened(path)
