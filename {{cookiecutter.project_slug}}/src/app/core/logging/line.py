@@ -5,6 +5,7 @@ arguments, exceptions, fields that override others, values that JSON has no form
 """
 
 import time
+from collections.abc import Mapping
 from math import isfinite
 from typing import Any
 
@@ -54,17 +55,17 @@ class LineRenderer:
             fields: What is to be said about it.
 
         """
-        context = current_context()
-        if not _NEED_CHAIN.isdisjoint(fields) or (context and not fields.keys().isdisjoint(context)):
+        if not _NEED_CHAIN.isdisjoint(fields):
             return None
         try:
             head = self._heads.get((name, level, event)) or self._head(name, level, event)
-            inherited = context.rendered() if isinstance(context, Context) else b""
+            context = current_context()
+            inherited = _inherited(context, fields) if context else b""
             body = orjson.dumps(fields, option=_OPTIONS)[1:] if fields else b"\n"
         except (TypeError, ValueError):
             return None
-        # Not `in`: for bytes it tries a number first, which takes three times as long.
-        if body.rfind(b"null") >= 0 and not _is_finite(fields):
+        # Not `in` nor `find`: before they look for bytes they find out what they were given, which takes longer.
+        if body.rpartition(b"null")[1] and not _is_finite(fields):
             return None
         now = time.time()
         began, prefix = self._clock
@@ -91,6 +92,13 @@ class LineRenderer:
             self._heads.clear()
         self._heads[name, level, event] = head
         return head
+
+
+def _inherited(context: Mapping[str, object], fields: Mapping[str, Any]) -> bytes:
+    """Return the context as JSON; raises TypeError when it has none, or when the event overrides some of it."""
+    if not isinstance(context, Context) or not fields.keys().isdisjoint(context):
+        raise TypeError
+    return context.rendered()
 
 
 def _is_finite(value: Any) -> bool:
