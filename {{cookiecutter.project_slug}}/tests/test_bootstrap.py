@@ -7,9 +7,11 @@ import pytest
 from app.adapters.database import Database
 from app.adapters.idempotency import MemoryIdempotencyStore, SqlIdempotencyStore
 from app.adapters.metrics import Metrics
+from app.adapters.reporting import error_reporting
 from app.adapters.tracing import Tracing
 from app.bootstrap import Services, bootstrap
-from app.settings import IdempotencySettings, Settings
+from app.core.reporting import ErrorContext
+from app.settings import ErrorSettings, IdempotencySettings, Settings
 
 
 async def test_nothing_is_opened(settings: Settings, tmp_path: Path) -> None:
@@ -68,8 +70,11 @@ async def test_parts_can_be_replaced(settings: Settings) -> None:
     """What a test passes is used, by the other parts too."""
     metrics, tracing = Metrics(settings), Tracing(settings)
     database, store = Database(settings.database), MemoryIdempotencyStore()
-    services = bootstrap(settings, metrics=metrics, tracing=tracing, database=database, idempotency_store=store)
-    assert services == Services(settings, metrics, tracing, services.health, database, store)
+    reporting = error_reporting(settings, on_outcome=metrics.error_reported)
+    services = bootstrap(
+        settings, metrics=metrics, tracing=tracing, database=database, idempotency_store=store, reporting=reporting
+    )
+    assert services == Services(settings, metrics, tracing, services.health, database, store, reporting)
     await services.aclose()
 
 
@@ -110,3 +115,15 @@ async def test_everything_is_closed(settings: Settings) -> None:
         await services.aclose()
     assert tracing.stopped
     assert metrics.stopped
+
+
+async def test_reports_are_delivered_at_the_end(settings: Settings, tmp_path: Path) -> None:
+    """What was reported before the end is delivered, and counted; a part that fails to close changes nothing."""
+    file = tmp_path / "errors.jsonl"
+    own = settings.model_copy(update={"errors": ErrorSettings(reporters=("file",), file=str(file))})
+    services = bootstrap(own, database=BrokenDatabase(settings.database))
+    services.reporting.report(RuntimeError("x"), ErrorContext())
+    with pytest.raises(ConnectionResetError):
+        await services.aclose()
+    assert len(file.read_bytes().splitlines()) == 1
+    assert b'error_reports_total{outcome="delivered",reporter="file"} 1.0' in services.metrics.render()

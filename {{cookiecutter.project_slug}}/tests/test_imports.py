@@ -18,7 +18,9 @@ def watch(event, arguments):
 import app
 names = [module.name for module in pkgutil.walk_packages(app.__path__, "app.")]
 entry_points = [name for name in names if name.endswith(".__main__")] + ["app.migrations.env"]
-names = [name for name in names if name not in entry_points]
+# Loaded only when a DSN is set: urllib3, which it brings, tries at import whether the machine has IPv6.
+on_demand = ["app.adapters.reporters.sentry"]
+names = [name for name in names if name not in entry_points + on_demand]
 name = "app"
 sys.addaudithook(watch)
 threading.Thread.start = lambda thread: seen.append(f"{name}: {thread}")

@@ -75,6 +75,8 @@ def test_defaults_work() -> None:
         ("HTTP__MAX_BODY_BYTES", "-1", "input should be greater than or equal to 0"),
         ("HEALTH__TIMEOUT", "-1", "input should be greater than 0"),
         ("HEALTH__CACHE", "61", "input should be less than or equal to 60"),
+        ("ERRORS__REPORTERS", "log", "allowed: JSON, as .env.example shows"),
+        ("ERRORS__CAP", "0", "input should be greater than or equal to 1"),
         ("IDEMPOTENCY__STORE", "disk", "input should be 'sql' or 'memory'"),
         ("IDEMPOTENCY__ON_STORE_FAILURE", "hope", "input should be 'reject' or 'run'"),
         ("OTEL_SDK_DISABLED", "maybe", "input should be a valid boolean, unable to interpret input"),
@@ -106,6 +108,11 @@ def test_wrong_value(name: str, value: str, allowed: str) -> None:
             f"LOG__LAYERS['errors']['file']: received 'x'; {LAYER_KEYS}",
         ),
         ("LOG__LAYERS", '{"errors": {}}', "LOG__LAYERS['errors']['sink']: received {}; field required"),
+        (
+            "ERRORS__REPORTERS",
+            '["mail"]',
+            "ERRORS__REPORTERS[0]: received 'mail'; input should be 'log', 'file' or 'database'",
+        ),
         ("HTTP__MIDDLEWARE", "[1]", "HTTP__MIDDLEWARE[0]: received 1; input should be a valid string"),
     ],
 )
@@ -158,6 +165,24 @@ def test_credentials_are_not_shown(url: str) -> None:
     explained = message(DATABASE_URL=url)
     assert explained.startswith("  DATABASE_URL: received ")
     assert PASSWORD not in explained
+
+
+@pytest.mark.parametrize(
+    "dsn", [PASSWORD, f"https://{PASSWORD}", f"https://{PASSWORD}@sentry/x", f"ftp://{PASSWORD}@h/1"]
+)
+def test_dsn(dsn: str) -> None:
+    """A DSN that is none stops the start, and is not shown."""
+    allowed = "allowed: https://<key>@<host>/<project>, as Sentry shows it under Client Keys"
+    assert message(SENTRY_DSN=dsn) == f"  SENTRY_DSN: received a value that is not shown; {allowed}"
+
+
+@pytest.mark.parametrize("place", ["sentry.io/1", "127.0.0.1:9000/sentry/42"])
+def test_dsn_is_kept_secret(place: str) -> None:
+    """A DSN is taken, on a path and a port too, and not shown with the other settings."""
+    os.environ["SENTRY_DSN"] = f"https://{PASSWORD}@{place}"
+    settings = load_settings()
+    assert settings.sentry_dsn == SecretStr(f"https://{PASSWORD}@{place}")
+    assert PASSWORD not in repr(settings)
 
 
 @pytest.mark.parametrize("secret", ["", "short", "a" * 64, "abcdefghi" * 8, STRONG[:31]])

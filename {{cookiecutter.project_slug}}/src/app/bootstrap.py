@@ -1,5 +1,6 @@
 """The composition root: builds everything from the settings. Tests pass their own collaborators by keyword."""
 
+import asyncio
 from dataclasses import dataclass
 
 from .adapters.database import Database
@@ -7,6 +8,7 @@ from .adapters.health import Health
 from .adapters.idempotency import MemoryIdempotencyStore, SqlIdempotencyStore
 from .adapters.logging import log_health
 from .adapters.metrics import Metrics
+from .adapters.reporting import ErrorReporting, error_reporting
 from .adapters.tracing import Tracing
 from .core.health import Check
 from .core.idempotency import IdempotencyStore
@@ -23,12 +25,14 @@ class Services:
     health: Health
     database: Database
     idempotency_store: IdempotencyStore
+    reporting: ErrorReporting
 
     async def aclose(self) -> None:
         """Close what was opened: connections first, then what reports on them."""
         try:
             await self.database.aclose()
         finally:
+            await asyncio.to_thread(self.reporting.close)
             self.tracing.shutdown()
             self.metrics.close()
 
@@ -40,6 +44,7 @@ def bootstrap(
     tracing: Tracing | None = None,
     database: Database | None = None,
     idempotency_store: IdempotencyStore | None = None,
+    reporting: ErrorReporting | None = None,
 ) -> Services:
     """Build the service's parts; nothing connects or starts a thread before it is used.
 
@@ -49,6 +54,7 @@ def bootstrap(
         tracing: Instead of the one that the settings ask for.
         database: Instead of the one that the settings name.
         idempotency_store: Instead of the one that the settings choose.
+        reporting: Instead of the reporters that the settings choose.
 
     """
     metrics = metrics or Metrics(settings)
@@ -64,6 +70,7 @@ def bootstrap(
         health=health,
         database=database,
         idempotency_store=idempotency_store or _idempotency_store(settings, database),
+        reporting=reporting or error_reporting(settings, on_outcome=metrics.error_reported),
     )
 
 

@@ -35,6 +35,7 @@ DRIVERS = {
     "postgresql": "postgresql+psycopg",
     "postgresql+psycopg": "postgresql+psycopg",
 }
+_DSN = re.compile(r"https?://[^\s/@:]+(?::[^\s/@]*)?@[^\s/@]+(?:/[^\s/]+)*/\d+")
 SECRET_KEY_LENGTH = 32
 SECRET_KEY_VARIETY = 10
 
@@ -123,6 +124,18 @@ class MetricsSettings(_Group):
     max_combinations: Annotated[int, Field(ge=100, le=100_000)] = 2000
 
 
+class ErrorSettings(_Group):
+    """Where errors are reported to besides Sentry, and how much of a storm of them."""
+
+    reporters: tuple[Literal["log", "file", "database"], ...] = ("log",)
+    file: Annotated[str, Field(min_length=1)] = "var/errors.jsonl"
+    file_bytes: Annotated[int, Field(ge=65536)] = 10 * 1024 * 1024
+    file_backups: Annotated[int, Field(ge=1, le=1000)] = 5
+    cap: Annotated[int, Field(ge=1)] = 10
+    cap_seconds: Seconds = 60.0
+    queue: Annotated[int, Field(ge=1, le=10_000)] = 256
+
+
 class HealthSettings(_Group):
     """How long a readiness check may take, and how long its result serves again."""
 
@@ -159,12 +172,14 @@ class Settings(BaseSettings):
     port: Annotated[int, Field(ge=1, le=65535)] = 8000
     database_url: str = "sqlite:///var/app.db"
     secret_key: SecretStr = SecretStr("")
+    sentry_dsn: SecretStr | None = None
     shutdown_timeout: Seconds = 20.0
     shutdown_delay: Annotated[float, Field(ge=0, le=300)] = 0.0
     log: LogSettings = LogSettings()
     http: HttpSettings = HttpSettings()
     metrics: MetricsSettings = MetricsSettings()
     health: HealthSettings = HealthSettings()
+    errors: ErrorSettings = ErrorSettings()
     idempotency: IdempotencySettings = IdempotencySettings()
     prometheus_multiproc_dir: str | None = None
     otel_exporter_otlp_endpoint: str | None = None
@@ -193,6 +208,14 @@ class Settings(BaseSettings):
         if url.drivername not in DRIVERS or in_memory:
             raise ValueError(allowed)
         return url.set(drivername=DRIVERS[url.drivername]).render_as_string(hide_password=False)
+
+    @field_validator("sentry_dsn")
+    @classmethod
+    def _known_dsn(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and not _DSN.fullmatch(value.get_secret_value()):
+            msg = "allowed: https://<key>@<host>/<project>, as Sentry shows it under Client Keys"
+            raise ValueError(msg)
+        return value
 
     @model_validator(mode="after")
     def _strong_secret_in_production(self) -> Self:

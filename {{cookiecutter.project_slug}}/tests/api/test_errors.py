@@ -1,20 +1,61 @@
-"""Every error is a problem document."""
+"""Every error is a problem document, and every fault of the service is reported once."""
 
+import asyncio
+import json
 import logging
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
+from pathlib import Path
 
 import httpx2
 import pytest
 from fastapi import FastAPI, HTTPException, Response
 from sqlalchemy.exc import OperationalError
-from starlette.types import Receive, Scope, Send
+from starlette.middleware import Middleware
+from starlette.types import ASGIApp, Receive, Scope, Send
 
+from app.adapters.reporting import ErrorReporting
+from app.api.application import create_app
+from app.api.middleware import BUILDERS
+from app.bootstrap import Services, bootstrap
 from app.core import errors
+from app.core.context import current_context
 from app.core.logging import is_reported
+from app.core.reporting import ErrorContext, ReportCap, report_error
+from app.settings import HttpSettings, Settings
 
 from ..conftest import Log
+from ..processes import run_python
 
 JSON = {"content-type": "application/json"}
+
+
+class Noted(ErrorReporting):
+    """Reporting that notes what is new to it."""
+
+    def __init__(self) -> None:
+        super().__init__(cap=ReportCap(1000, 60), on_outcome=lambda *_: None)
+        self.errors: list[BaseException] = []
+        self.contexts: list[ErrorContext] = []
+
+    def _take(self, error: BaseException, context: ErrorContext, *, in_log: bool) -> str | None:
+        self.errors.append(error)
+        self.contexts.append(context)
+        return super()._take(error, context, in_log=in_log)
+
+
+@pytest.fixture
+def noted() -> Noted:
+    """Return what errors are reported to."""
+    return Noted()
+
+
+@pytest.fixture
+async def services(settings: Settings, noted: Noted) -> AsyncIterator[Services]:
+    """Return the service's parts, which report to a list."""
+    built = bootstrap(settings, reporting=noted)
+    yield built
+    await built.aclose()
 
 
 def raising(error: Exception) -> Callable[[], None]:
@@ -83,6 +124,24 @@ async def test_database_outage(client: httpx2.AsyncClient, app: FastAPI) -> None
     response = await problem_of(client, app, OperationalError("SELECT 1", {}, Exception("refused")))
     assert_problem(response, 503, "DATABASE_ERROR")
     assert response.headers["retry-after"] == "1"
+
+
+async def test_connection_outage(client: httpx2.AsyncClient, app: FastAPI) -> None:
+    """A connection that fails is a temporary failure, and not the database's."""
+    assert_problem(await problem_of(client, app, ConnectionRefusedError()), 503, "NETWORK_ERROR")
+
+
+async def test_failure_of_another_service(client: httpx2.AsyncClient, app: FastAPI) -> None:
+    """A call to another service that fails in whatever way is that service's failure."""
+    response = await problem_of(client, app, httpx2.ConnectTimeout("https://bank.test/internal"))
+    assert_problem(response, 502, "EXTERNAL_SERVICE_ERROR")
+    assert "bank" not in response.text
+
+
+async def test_raised_redirect(client: httpx2.AsyncClient, app: FastAPI) -> None:
+    """What is raised below 400 is no problem, and has no body."""
+    response = await problem_of(client, app, HTTPException(303, headers={"Location": "/orders"}))
+    assert (response.status_code, response.headers["location"], response.content) == (303, "/orders", b"")
 
 
 async def test_framework_exception(client: httpx2.AsyncClient, app: FastAPI) -> None:
@@ -175,3 +234,237 @@ async def test_error_after_the_start(app: FastAPI, log: Log) -> None:
     (line,) = [line for line in log.events if "exception" in line]
     assert (line["event"], line["level"], line["status"]) == ("http.request", "error", "server_error")
     assert is_reported(raised.value)
+
+
+# One per middleware that stands inside the one for errors.
+MIDDLEWARE = [name for name in BUILDERS if name not in ("observability", "errors")]
+
+
+class Broken:
+    """A middleware that fails.
+
+    Args:
+        app: What is further in.
+
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Fail."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        msg = "broken inside"
+        raise RuntimeError(msg)
+
+
+def asgi_client(app: FastAPI) -> httpx2.AsyncClient:
+    """Return a client that sees answers, whatever the application raises afterwards."""
+    transport = httpx2.ASGITransport(app=app, raise_app_exceptions=False)
+    return httpx2.AsyncClient(transport=transport, base_url="http://s")
+
+
+@pytest.mark.parametrize("name", MIDDLEWARE)
+async def test_failure_inside_each_middleware(
+    services: Services, noted: Noted, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """Whichever middleware fails, the answer is a problem document with the ids, and the fault is reported once."""
+    monkeypatch.setitem(BUILDERS, name, lambda _services: Middleware(Broken))
+    async with asgi_client(create_app(services.settings, services=services)) as client:
+        assert_problem(await client.get("/orders"), 500, "INTERNAL_ERROR")
+    assert [str(error) for error in noted.errors] == ["broken inside"]
+
+
+@pytest.mark.parametrize("names", [(), ("observability",), ("errors",)])
+async def test_without_the_middleware(services: Services, noted: Noted, log: Log, names: tuple[str, ...]) -> None:
+    """With a middleware switched off a fault is still a problem document without internals, and reported once."""
+    settings = services.settings.model_copy(update={"http": HttpSettings(middleware=names)})
+    app = create_app(settings, services=replace(services, settings=settings))
+    app.get("/fails")(raising(RuntimeError("secret plan")))
+    async with asgi_client(app) as client:
+        response = await client.get("/fails")
+    assert (response.status_code, response.json()["code"]) == (500, "INTERNAL_ERROR")
+    assert response.headers["content-type"] == "application/problem+json"
+    assert "secret plan" not in response.text
+    assert len(noted.errors) == 1
+
+
+async def test_failure_of_the_outermost_middleware(
+    client: httpx2.AsyncClient, noted: Noted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Even what stands around everything may fail: the answer is a problem document, and the fault is reported."""
+    monkeypatch.setattr("app.api.observability.accept_request_id", raising(RuntimeError("outermost")))
+    monkeypatch.setattr("app.api.observability.continue_trace", raising(RuntimeError("outermost")))
+    response = await client.get("/orders")
+    assert (response.status_code, response.json()["code"]) == (500, "INTERNAL_ERROR")
+    assert len(noted.errors) == 1
+
+
+async def test_fault_is_reported_once(client: httpx2.AsyncClient, app: FastAPI, noted: Noted, log: Log) -> None:
+    """A fault is reported with its request, and logged by the access line alone."""
+    error = RuntimeError("broken")
+    response = await problem_of(client, app, error)
+    assert noted.errors == [error]
+    (context,) = noted.contexts
+    assert (context.operation, dict(context.extra)) == (
+        "GET /fails",
+        {
+            "method": "GET",
+            "route": "/fails",
+            "path": "/fails",
+            "status_code": 500,
+            "problem_code": "INTERNAL_ERROR",
+        },
+    )
+    (line,) = [line for line in log.events if "exception" in line]
+    assert (line["event"], line["request_id"]) == ("http.request", response.headers["x-request-id"])
+    assert log.named("error.reported") == []
+
+
+async def test_report_finds_the_request(client: httpx2.AsyncClient, app: FastAPI, services: Services) -> None:
+    """The report has the ids that the caller was told."""
+    reports: list[dict[str, object]] = []
+
+    @app.get("/fails/{number}")
+    async def fails(number: int) -> None:
+        raise RuntimeError
+
+    def keep(*_: object, **__: object) -> None:
+        reports.append(dict(current_context()))
+
+    services.reporting._take = keep  # type: ignore[method-assign]
+    response = await client.get("/fails/7")
+    assert (
+        reports[0].items()
+        >= {"request_id": response.headers["x-request-id"], "trace_id": response.headers["x-trace-id"]}.items()
+    )
+
+
+@pytest.mark.parametrize(
+    ("error", "reported"),
+    [
+        (errors.NotFoundError(), False),
+        (errors.SecurityError(), False),
+        (errors.RateLimitError(), False),
+        (HTTPException(404), False),
+        (HTTPException(503), True),
+        (errors.ExternalServiceError(), True),
+        (errors.InfrastructureError(), True),
+        (errors.ConfigurationFaultError(), True),
+        (OperationalError("SELECT 1", {}, Exception("refused")), True),
+        (ExceptionGroup("several", [ValueError()]), True),
+    ],
+)
+async def test_what_is_reported(
+    client: httpx2.AsyncClient, app: FastAPI, noted: Noted, error: Exception, reported: bool
+) -> None:
+    """Answers that the caller asked for are not reported; faults of the service and of what it needs are."""
+    await problem_of(client, app, error)
+    assert noted.errors == ([error] if reported else [])
+
+
+async def test_reported_by_hand(client: httpx2.AsyncClient, app: FastAPI, noted: Noted) -> None:
+    """What an endpoint reports and raises again is reported once, with what the endpoint said."""
+
+    @app.get("/fails")
+    async def fails() -> None:
+        error = RuntimeError()
+        report_error(error, operation="pay")
+        raise error
+
+    await client.get("/fails")
+    assert [context.operation for context in noted.contexts] == ["pay"]
+
+
+async def test_one_object_in_two_requests(client: httpx2.AsyncClient, app: FastAPI, noted: Noted) -> None:
+    """An exception object that is raised in two requests is reported in both."""
+    app.get("/fails")(raising(RuntimeError()))
+    for _ in range(2):
+        await client.get("/fails")
+    assert len(noted.errors) == 2
+
+
+async def test_error_after_the_start_is_reported(app: FastAPI, noted: Noted) -> None:
+    """An error that breaks an answer half-way is reported once, though it was one that callers may ask for."""
+    error = errors.NotFoundError()
+
+    class Broken(Response):
+        async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+            await send({"type": "http.response.start", "status": 200, "headers": []})
+            raise error
+
+    @app.get("/breaks")
+    async def breaks() -> Response:
+        return Broken()
+
+    async with asgi_client(app) as client:
+        await client.get("/breaks")
+    assert noted.errors == [error]
+
+
+async def test_callers_who_leave_are_no_fault(client: httpx2.AsyncClient, app: FastAPI, noted: Noted) -> None:
+    """Neither a request that is cancelled when the service stops nor one whose caller left is reported."""
+
+    @app.get("/stops")
+    async def stops() -> None:
+        raise asyncio.CancelledError
+
+    response = await client.get("/stops")
+    assert_problem(response, 503, "INFRASTRUCTURE_ERROR")
+    assert response.headers["retry-after"] == "1"
+    assert noted.errors == []
+
+
+async def test_fault_at_the_start(settings: Settings, services: Services, noted: Noted, log: Log) -> None:
+    """A service that cannot start reports why, and logs it once."""
+    own = replace(services, settings=settings)
+    app = create_app(settings, services=own)
+    with pytest.raises(RuntimeError, match="no table"):
+        async with app.router.lifespan_context(app):
+            raising(RuntimeError("no table"))()
+    assert [str(error) for error in noted.errors] == ["no table"]
+    assert [line["event"] for line in log.events if "exception" in line] == ["service.failed"]
+
+
+def test_crash_of_the_process() -> None:
+    """The entry point has crashes reported, and they arrive before the process ends."""
+    script = """
+import app.api.__main__ as entry
+def serve(*_):
+    raise RuntimeError("crashed")
+entry.serve = serve
+entry.main()
+"""
+    ended = run_python("-c", script, ERRORS__REPORTERS='["file"]')
+    assert ended.returncode == 1
+    (line,) = Path("var/errors.jsonl").read_bytes().splitlines()
+    assert json.loads(line)["message"] == "crashed"
+
+
+async def test_tasks_that_nobody_awaits(app: FastAPI, noted: Noted) -> None:
+    """While the service runs, an error in a task that nobody awaits is reported."""
+
+    async def forgotten() -> None:
+        raise RuntimeError
+
+    async with app.router.lifespan_context(app):
+        task = asyncio.get_running_loop().create_task(forgotten())
+        await asyncio.wait([task])
+        del task
+    assert len(noted.errors) == 1
+
+
+async def test_internals_of_a_fault_stay_inside(client: httpx2.AsyncClient, app: FastAPI) -> None:
+    """Details of an error from 500 up are for reports, not for callers."""
+    response = await problem_of(client, app, errors.DatabaseError("x", details={"table": "users"}))
+    assert_problem(response, 503, "DATABASE_ERROR")
+    assert "users" not in response.text
+
+
+async def test_own_validation_errors(client: httpx2.AsyncClient, app: FastAPI) -> None:
+    """A rule that the domain checks itself is told in the same shape as the framework's."""
+    response = await problem_of(client, app, errors.invalid_field("body", "sku", msg="Not in the catalogue"))
+    assert_problem(response, 422, "VALIDATION_ERROR")
+    assert response.json()["errors"] == [{"loc": ["body", "sku"], "msg": "Not in the catalogue", "type": "value_error"}]

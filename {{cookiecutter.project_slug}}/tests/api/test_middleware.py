@@ -1,5 +1,7 @@
 """The order of the middleware is one setting."""
 
+from dataclasses import replace
+
 import httpx2
 import pytest
 
@@ -12,9 +14,7 @@ from app.settings import ConfigurationError, HttpSettings, Settings
 def with_middleware(services: Services, *names: str) -> Services:
     """Return the services with another list."""
     settings = services.settings.model_copy(update={"http": HttpSettings(middleware=names)})
-    return Services(
-        settings, services.metrics, services.tracing, services.health, services.database, services.idempotency_store
-    )
+    return replace(services, settings=settings)
 
 
 def test_default_order(services: Services) -> None:

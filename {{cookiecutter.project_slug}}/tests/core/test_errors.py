@@ -1,12 +1,15 @@
 """One tree of exceptions, each with its status, code and what a caller may know."""
 
+import copy
+import pickle
 import re
 from collections.abc import Iterator
+from functools import partial
 
 import pytest
 
 from app.core import errors
-from app.core.errors import AppError, Severity
+from app.core.errors import AppError, Severity, ensure, ensure_not_none, invalid_field
 
 # Name, parent, status, code, severity, retryable: callers depend on each of them.
 TREE = [
@@ -84,3 +87,72 @@ def test_details_are_a_copy() -> None:
     assert error.details == {"limit": 10}
     with pytest.raises(TypeError):
         error.details["limit"] = 5  # type: ignore[index]
+
+
+def test_details_that_stay_inside() -> None:
+    """Why somebody was not let in is nobody's business outside."""
+    hidden = {kind.__name__ for kind in tree() if not kind.details_are_public}
+    assert hidden == {"AuthenticationError", "SecurityError"}
+
+
+class Quota(errors.BusinessRuleError):
+    """An error with arguments of its own, as an owner writes it."""
+
+    def __init__(self, used: int) -> None:
+        super().__init__(f"{used} used", details={"used": used})
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        errors.RateLimitError("x", public_message="Slow down.", details={"limit": 10}, retry_after=7),
+        errors.ValidationError(errors=[{"loc": ["a"], "msg": "m", "type": "t"}]),
+        Quota(7),
+    ],
+)
+def test_errors_cross_processes(error: AppError) -> None:
+    """An error is the same after pickling and copying, whatever arguments its class takes."""
+    for same in (pickle.loads(pickle.dumps(error)), copy.copy(error)):
+        assert type(same) is type(error)
+        assert (str(same), vars(same)) == (str(error), vars(error))
+        with pytest.raises(TypeError):
+            same.details["limit"] = 5  # type: ignore[index]
+
+
+def test_ensure() -> None:
+    """A condition that does not hold raises the error, its class, or what a function makes."""
+    ensure(1, errors.InvalidStateError)
+    for error in (
+        errors.InvalidStateError("shipped"),
+        errors.InvalidStateError,
+        partial(errors.InvalidStateError, "shipped"),
+    ):
+        with pytest.raises(errors.InvalidStateError):
+            ensure(0, error)
+
+
+def test_ensure_not_none() -> None:
+    """What was found is returned, though it may be empty; for None the error says what was looked for."""
+    assert ensure_not_none(0) == 0
+    with pytest.raises(errors.NotFoundError) as missing:
+        ensure_not_none(None, resource="product", resource_id=7)
+    assert str(missing.value) == "The resource does not exist. resource='product', resource_id=7"
+    assert missing.value.public_message == "The resource does not exist."
+    assert missing.value.details == {"resource": "product", "resource_id": 7}
+
+
+def test_ensure_not_none_with_another_error() -> None:
+    """The error may be another class, or one that is ready."""
+    with pytest.raises(errors.ConfigurationFaultError, match=r"^The service failed to handle the request.$"):
+        ensure_not_none(None, errors.ConfigurationFaultError)
+    ready = errors.InvalidStateError("no rate")
+    with pytest.raises(errors.InvalidStateError) as raised:
+        ensure_not_none(None, ready)
+    assert raised.value is ready
+
+
+def test_invalid_field() -> None:
+    """One field that breaks a rule is a validation error with one entry."""
+    error = invalid_field("body", "lines", 0, "sku", msg="Not in the catalogue", kind="unknown_sku")
+    assert str(error) == "body.lines.0.sku: Not in the catalogue"
+    assert error.errors == ({"loc": ["body", "lines", 0, "sku"], "msg": "Not in the catalogue", "type": "unknown_sku"},)

@@ -39,6 +39,8 @@ def test_details_are_members_and_replace_none() -> None:
         (errors.RateLimitError(), {"retry-after": "1"}),
         (errors.RateLimitError(retry_after=7), {"retry-after": "7"}),
         (errors.RateLimitError(retry_after=0), {"retry-after": "1"}),
+        (errors.RateLimitError(retry_after=2.1), {"retry-after": "3"}),
+        (errors.RateLimitError(retry_after=-5), {"retry-after": "1"}),
         (errors.InfrastructureError(), {"retry-after": "1"}),
     ],
 )
@@ -65,6 +67,21 @@ def test_status_of_a_framework(status: int, code: str, detail: str) -> None:
     """A status that a framework answered with has a code and the phrase of RFC 9110."""
     found = problem.from_status(status)
     assert (found.status, found.code, found.detail) == (status, code, detail)
+
+
+@pytest.mark.parametrize(
+    "kind", [errors.AppError, errors.DatabaseError, errors.ExternalServiceError, errors.AuthenticationError]
+)
+def test_details_that_stay_inside(kind: type[errors.AppError]) -> None:
+    """Details of a fault of the service, or of a refused login, are not shown."""
+    assert problem.from_error(kind(details={"table": "users"})).members == {}
+
+
+def test_own_validation_errors() -> None:
+    """Validation errors of the domain are listed as the framework's are, without further members, and not endlessly."""
+    one = {"loc": ["a"], "msg": "m", "type": "t", "input": "hidden"}
+    found = problem.from_error(errors.ValidationError(errors=[one] * 1000, details={"hint": "x"}))
+    assert found.members == {"hint": "x", "errors": [{"loc": ["a"], "msg": "m", "type": "t"}] * problem.MAX_ERRORS}
 
 
 def test_detail_of_a_framework() -> None:

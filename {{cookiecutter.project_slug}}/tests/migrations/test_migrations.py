@@ -19,7 +19,7 @@ from app.migrations import BRANCHES, alembic_config, migrate
 from ..databases import ENGINES, own_database
 from ..processes import run_python, variables
 
-TABLES = {"alembic_version", "idempotency_records", "orders"}
+TABLES = {"alembic_version", "error_reports", "idempotency_records", "orders"}
 
 
 @pytest.fixture(params=ENGINES)
@@ -61,7 +61,7 @@ def test_down_and_up_again(url: URL) -> None:
     assert tables(url) == TABLES
 
 
-@pytest.mark.parametrize("obstacle", ["idempotency_records", "orders"])
+@pytest.mark.parametrize("obstacle", ["idempotency_records", "error_reports", "orders"])
 def test_failed_migration_leaves_nothing(url: URL, obstacle: str) -> None:
     """A migration that fails half-way is undone as a whole."""
     engine = create_engine(url.set(drivername=url.drivername.replace("+aiosqlite", "")))

@@ -201,7 +201,7 @@ class Metrics:
 
         Args:
             reporter: Where it goes, such as `log` or `sentry`.
-            outcome: What became of it there, such as `sent`, `failed` or `suppressed`.
+            outcome: What became of it there: `delivered`, `failed`, `dropped` or `suppressed`.
 
         """
         self._count(builtin.ERROR_REPORTS, reporter, outcome)

@@ -12,6 +12,7 @@ from starlette.types import ASGIApp, Lifespan, Receive, Scope, Send
 
 from ..bootstrap import Services, bootstrap
 from ..core.logging import get_logger
+from ..core.reporting import ErrorContext
 from ..migrations import migrate
 from ..settings import Settings
 from .errors import ErrorsMiddleware, has_other_handlers, register_error_handlers
@@ -83,17 +84,25 @@ def create_app(settings: Settings, *, services: Services | None = None) -> FastA
 def _lifespan(services: Services) -> Lifespan[FastAPI]:
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
-        try:
-            services.metrics.start()
-            if services.database.url.get_backend_name() == "sqlite":
-                await asyncio.to_thread(migrate, services.database.url)
-            log.info("service.started")
-            yield
-        except Exception:
-            log.exception("service.failed")
-            raise
-        finally:
-            await services.aclose()
-            log.info("service.stopped")
+        with services.reporting.watching(asyncio.get_running_loop()):
+            async with _running(services):
+                yield
 
     return lifespan
+
+
+@asynccontextmanager
+async def _running(services: Services) -> AsyncIterator[None]:
+    try:
+        services.metrics.start()
+        if services.database.url.get_backend_name() == "sqlite":
+            await asyncio.to_thread(migrate, services.database.url)
+        log.info("service.started")
+        yield
+    except Exception as error:
+        log.exception("service.failed")
+        services.reporting.report(error, ErrorContext(operation="service"), in_log=True)
+        raise
+    finally:
+        await services.aclose()
+        log.info("service.stopped")

@@ -1,13 +1,14 @@
 """Every error as a problem document: the application's, the framework's, and those of middleware.
 
 Exceptions pass through FastAPI untouched and are translated in one place, the middleware, which also sees what other
-middleware raises.
+middleware raises. What is no answer that the caller asked for is reported there, once.
 """
 
 import asyncio
 from collections.abc import Awaitable
 from urllib.parse import quote
 
+import httpx2
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError, WebSocketRequestValidationError
 from sqlalchemy.exc import InterfaceError, OperationalError
@@ -17,19 +18,30 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from ..adapters.reporting import ErrorReporting
 from ..core import problem
 from ..core.context import current_context
-from ..core.errors import AppError, DatabaseError, InfrastructureError, UnsupportedMediaTypeError
+from ..core.errors import (
+    AppError,
+    DatabaseError,
+    ExternalServiceError,
+    InfrastructureError,
+    NetworkError,
+    UnsupportedMediaTypeError,
+)
 from ..core.logging import to_json
 from ..core.problem import Problem
 from ..core.redaction import may_hold_secret, redact
-from .routing import allowed_methods
+from ..core.reporting import ErrorContext
+from .routing import allowed_methods, route_template
 
 ERROR = "app.error"
+BAD_REQUEST = 400
+SERVER_ERROR = 500
 # What a path may hold as it is (https://www.rfc-editor.org/rfc/rfc3986#section-3.3).
 _PATH_CHARACTERS = "/:@!$&'()*+,;=-._~"
 _JSON = ("application/json", "+json")
-_OUTAGES = (OperationalError, InterfaceError, PoolTimeoutError, ConnectionError)
+_OUTAGES = (OperationalError, InterfaceError, PoolTimeoutError)
 
 
 def propagate(_request: Request, error: Exception) -> Response:
@@ -46,6 +58,25 @@ def register_error_handlers(app: FastAPI) -> None:
     """
     app.add_exception_handler(HTTPException, propagate)
     app.add_exception_handler(RequestValidationError, propagate)
+    # What fails outside the middleware, which has reported and answered all else.
+    app.add_exception_handler(Exception, last_resort)
+
+
+async def last_resort(request: Request, error: Exception) -> Response:
+    """Answer and report what got past the middleware, or failed in what stands around it; the server logs it."""
+    found = translate(error, request.scope)
+    if found.status >= SERVER_ERROR and not isinstance(error, ClientDisconnect):
+        reporting: ErrorReporting = request.app.state.services.reporting
+        reporting.report(error, _context_of(request.scope, found), in_log=True)
+    return problem_response(found, request.scope)
+
+
+def _context_of(scope: Scope, found: Problem) -> ErrorContext:
+    """Return what a report says of a request: nothing that the caller sent but the path."""
+    route = route_template(scope)
+    request = {"method": scope["method"], "route": route, "path": scope["path"]}
+    answer = {"status_code": found.status, "problem_code": found.code}
+    return ErrorContext(f"{scope['method']} {route}", extra=request | answer)
 
 
 def has_other_handlers(app: FastAPI) -> bool:
@@ -77,6 +108,10 @@ def translate(error: BaseException, scope: Scope) -> Problem:
         return _from_http(error, scope)
     if isinstance(error, _OUTAGES):
         return problem.from_error(DatabaseError())
+    if isinstance(error, ConnectionError):
+        return problem.from_error(NetworkError())
+    if isinstance(error, httpx2.HTTPError):
+        return problem.from_error(ExternalServiceError())
     if isinstance(error, asyncio.CancelledError):
         return problem.from_error(InfrastructureError(public_message="The service is shutting down."))
     return problem.unexpected()
@@ -112,6 +147,9 @@ def problem_response(found: Problem, scope: Scope) -> Response:
         scope: The request that it answers.
 
     """
+    if found.status < BAD_REQUEST:
+        # Raising is one way to redirect, or to answer 304: neither is a problem, and the latter has no body.
+        return Response(status_code=found.status, headers=dict(found.headers))
     context = current_context()
     document = found.document(
         instance=quote(scope.get("root_path", "") + scope["path"], safe=_PATH_CHARACTERS, errors="replace"),
@@ -132,15 +170,17 @@ def _unwrapped(error: BaseException) -> BaseException:
 
 
 class ErrorsMiddleware:
-    """Turns whatever is raised further in into a problem document, unless the response has begun.
+    """Turns whatever is raised further in into a problem document, unless the response has begun, and reports it.
 
     Args:
         app: What is further in.
+        reporting: What takes errors that are a fault of the service.
 
     """
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, *, reporting: ErrorReporting) -> None:
         self.app = app
+        self._reporting = reporting
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one request."""
@@ -158,6 +198,17 @@ class ErrorsMiddleware:
             await self.app(scope, receive, watch)
         except (Exception, asyncio.CancelledError) as raised:  # noqa: BLE001 -- whatever it is has a document
             error = scope[ERROR] = _unwrapped(raised)
-            if started or isinstance(error, ClientDisconnect):
+            if isinstance(error, ClientDisconnect):
                 raise error from error.__cause__
-            await problem_response(translate(error, scope), scope)(scope, receive, send)
+            found = translate(error, scope)
+            if started or found.status >= SERVER_ERROR:
+                self._report(error, _context_of(scope, found))
+            if started:
+                raise error from error.__cause__
+            await problem_response(found, scope)(scope, receive, send)
+
+    def _report(self, error: BaseException, context: ErrorContext) -> None:
+        # That the service stops is no fault.
+        if not isinstance(error, asyncio.CancelledError):
+            # Within a request that is observed, the access line has the exception.
+            self._reporting.report(error, context, in_log="request_id" in current_context())

@@ -22,7 +22,7 @@ BUILDERS: Mapping[str, Callable[[Services], Middleware]] = {
         metrics=services.metrics,
         quiet_paths=services.settings.http.access_log_exclude,
     ),
-    "errors": lambda _services: Middleware(ErrorsMiddleware),
+    "errors": lambda services: Middleware(ErrorsMiddleware, reporting=services.reporting),
     "body_limit": lambda services: Middleware(BodyLimitMiddleware, max_bytes=services.settings.http.max_body_bytes),
     "transaction": lambda services: Middleware(TransactionMiddleware, database=services.database),
     "idempotency": lambda services: Middleware(

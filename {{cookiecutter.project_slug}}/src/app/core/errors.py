@@ -21,13 +21,15 @@
          ├─ DatabaseError
          └─ NetworkError
 
-A message is for logs. What a caller sees is `public_message`, which names no internals.
+A message is for logs and error reports. What a caller sees is `public_message`, which names no internals.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from enum import StrEnum
 from types import MappingProxyType
-from typing import ClassVar
+from typing import Any, ClassVar, TypeVar
+
+T = TypeVar("T")
 
 
 class Severity(StrEnum):
@@ -45,7 +47,8 @@ class AppError(Exception):
     Args:
         message: What happened, for logs; the class's `public_message` when left out.
         public_message: What the caller is told instead of the class's own.
-        details: Members that are added to the problem document and the log line.
+        details: What else is known. Callers see them as members of the problem document, unless the class says
+            otherwise; error reports always have them.
         retry_after: Seconds after which trying again makes sense.
 
     """
@@ -55,6 +58,8 @@ class AppError(Exception):
     severity: ClassVar[Severity] = Severity.HIGH
     retryable: ClassVar[bool] = False
     default_message: ClassVar[str] = "The service failed to handle the request."
+    # From status 500 up nobody outside sees the details, whatever this says: they are internals.
+    details_are_public: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -62,21 +67,46 @@ class AppError(Exception):
         *,
         public_message: str | None = None,
         details: Mapping[str, object] | None = None,
-        retry_after: int | None = None,
+        retry_after: float | None = None,
     ) -> None:
         super().__init__(message or public_message or self.default_message)
         self.public_message = public_message or self.default_message
         self.details: Mapping[str, object] = MappingProxyType(dict(details or {}))
         self.retry_after = retry_after
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Cross a process's border, as a task's errors do, whatever arguments a subclass takes."""
+        return _restored, (type(self), self.args, {**vars(self), "details": dict(self.details)})
+
+
+def _restored(kind: type[AppError], arguments: tuple[Any, ...], state: dict[str, Any]) -> AppError:
+    """Return an error as it was, without making it anew."""
+    error = kind.__new__(kind, *arguments)
+    vars(error).update(state, details=MappingProxyType(state["details"]))
+    return error
+
 
 class ValidationError(AppError):
-    """The input breaks a rule of its own."""
+    """The input breaks a rule of its own.
+
+    Args:
+        message: As for any error.
+        errors: What is wrong, one mapping per field: `loc` (a list, the way to the field), `msg` and `type`. Never the
+            rejected value.
+        options: As for any error.
+
+    """
 
     code = "VALIDATION_ERROR"
     status = 422
     severity = Severity.LOW
     default_message = "The request has invalid fields."
+
+    def __init__(
+        self, message: str | None = None, *, errors: Sequence[Mapping[str, object]] = (), **options: Any
+    ) -> None:
+        super().__init__(message, **options)
+        self.errors = tuple(errors)
 
 
 class MalformedInputError(ValidationError):
@@ -137,6 +167,8 @@ class AuthenticationError(AppError):
     status = 401
     severity = Severity.MEDIUM
     default_message = "The request needs valid credentials."
+    # Why credentials were refused would tell an attacker which half to guess next.
+    details_are_public = False
 
 
 class PermissionDeniedError(AppError):
@@ -192,6 +224,7 @@ class SecurityError(AppError):
     status = 403
     severity = Severity.CRITICAL
     default_message = "The request was refused."
+    details_are_public = False
 
 
 class ConfigurationFaultError(AppError):
@@ -229,3 +262,51 @@ class NetworkError(InfrastructureError):
     """A connection failed."""
 
     code = "NETWORK_ERROR"
+
+
+def ensure(condition: object, error: AppError | Callable[[], AppError]) -> None:
+    """Raise an error unless a condition holds.
+
+    Args:
+        condition: What must be true.
+        error: What is raised otherwise: an error, its class, or a function that makes it.
+
+    Raises:
+        AppError: The condition does not hold.
+
+    """
+    if not condition:
+        raise error if isinstance(error, AppError) else error()
+
+
+def ensure_not_none(value: T | None, error: AppError | type[AppError] | None = None, /, **details: object) -> T:
+    """Return a value that must be there.
+
+    Args:
+        value: What was found, or None.
+        error: What is raised for None; a `NotFoundError` when left out.
+        details: What was looked for, for an error that is made here: `resource="product", resource_id=7`.
+
+    Raises:
+        AppError: The value is None.
+
+    """
+    if value is not None:
+        return value
+    if isinstance(error, AppError):
+        raise error
+    kind = error or NotFoundError
+    looked_for = ", ".join(f"{name}={found!r}" for name, found in details.items())
+    raise kind(f"{kind.default_message} {looked_for}".rstrip(), public_message=kind.default_message, details=details)
+
+
+def invalid_field(*loc: str | int, msg: str, kind: str = "value_error") -> ValidationError:
+    """Return the error of one field that breaks a rule; the caller raises it.
+
+    Args:
+        loc: The way to the field, such as `"body", "email"`.
+        msg: What is wrong with it, without its value.
+        kind: A stable name of the rule.
+
+    """
+    return ValidationError(f"{'.'.join(map(str, loc))}: {msg}", errors=[{"loc": list(loc), "msg": msg, "type": kind}])

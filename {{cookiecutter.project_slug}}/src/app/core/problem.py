@@ -7,9 +7,10 @@ apart.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from http import HTTPStatus
+from math import ceil
 from typing import Any
 
-from .errors import AppError
+from .errors import AppError, ValidationError
 
 MEDIA_TYPE = "application/problem+json"
 DEFAULT_RETRY_AFTER = 1
@@ -85,10 +86,21 @@ def from_error(error: AppError) -> Problem:
     """
     headers: dict[str, str] = {}
     if error.retry_after is not None or error.status in STATUSES_WITH_RETRY_AFTER:
-        headers["retry-after"] = str(error.retry_after or DEFAULT_RETRY_AFTER)
+        headers["retry-after"] = str(max(DEFAULT_RETRY_AFTER, ceil(error.retry_after or 0)))
     if error.status == HTTPStatus.UNAUTHORIZED:
         headers["www-authenticate"] = "Bearer"
-    return Problem(error.status, error.code, error.public_message, headers, error.details)
+    return Problem(error.status, error.code, error.public_message, headers, _members(error))
+
+
+def _members(error: AppError) -> Mapping[str, object]:
+    """Return what a caller may know of an error besides its code and its sentence."""
+    is_public = error.details_are_public and error.status < HTTPStatus.INTERNAL_SERVER_ERROR
+    members = dict(error.details) if is_public else {}
+    if isinstance(error, ValidationError) and error.errors:
+        members["errors"] = [
+            {name: one.get(name) for name in ("loc", "msg", "type")} for one in error.errors[:MAX_ERRORS]
+        ]
+    return members
 
 
 def from_status(status: int, detail: str | None = None, headers: Mapping[str, str] | None = None) -> Problem:

@@ -6,10 +6,11 @@ from sqlalchemy.engine import Connection
 
 from app.adapters.database import sync_engine
 from app.adapters.idempotency import metadata as core_metadata
+from app.adapters.reporters.database import metadata as errors_metadata
 from app.orders.tables import metadata as orders_metadata
 from app.settings import load_settings
 
-TARGET: list[MetaData] = [core_metadata, orders_metadata]
+TARGET: list[MetaData] = [core_metadata, errors_metadata, orders_metadata]
 # Any number: it is what two starting replicas agree on.
 LOCK = 7_236_118_503
 
