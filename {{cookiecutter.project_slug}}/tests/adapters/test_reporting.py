@@ -1,6 +1,7 @@
 """From an error to its reporters: once, capped, isolated, and never in the way."""
 
 import asyncio
+import os
 import sys
 import threading
 from collections.abc import Iterator
@@ -174,6 +175,20 @@ def test_reporters_are_isolated(outcomes: Outcomes, collected: Collected) -> Non
     reporting.close(PATIENCE)
     assert outcomes.count(("failing", "failed")) == 3
     assert outcomes.count(("log", "failed")) == 3
+
+
+def test_fork(outcomes: Outcomes, collected: Collected) -> None:
+    """A child counts for itself: what its parent has reported holds back nothing of its own."""
+    reporting = ErrorReporting(
+        workers=(outcomes.worker("other", collected),), cap=ReportCap(1, 3600), on_outcome=outcomes.add
+    )
+    reporting.report(broken(), HERE)
+    child = os.fork()
+    if child == 0:
+        os._exit(1 if reporting.report(broken(), HERE) else 9)
+    _, status = os.waitpid(child, 0)
+    reporting.close()
+    assert os.waitstatus_to_exitcode(status) == 1
 
 
 def test_never_raises(

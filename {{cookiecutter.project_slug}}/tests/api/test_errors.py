@@ -14,8 +14,9 @@ from sqlalchemy.exc import OperationalError
 from starlette.middleware import Middleware
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from app.adapters.reporting import ErrorReporting
+from app.adapters.reporting import ErrorReporting, error_reporting
 from app.api.application import create_app
+from app.api.errors import has_other_handlers
 from app.api.middleware import BUILDERS
 from app.bootstrap import Services, bootstrap
 from app.core import errors
@@ -277,29 +278,58 @@ async def test_failure_inside_each_middleware(
     assert [str(error) for error in noted.errors] == ["broken inside"]
 
 
-@pytest.mark.parametrize("names", [(), ("observability",), ("errors",)])
-async def test_without_the_middleware(services: Services, noted: Noted, log: Log, names: tuple[str, ...]) -> None:
-    """With a middleware switched off a fault is still a problem document without internals, and reported once."""
+@pytest.mark.parametrize("names", [(), ("observability",)])
+async def test_without_the_middleware(services: Services, noted: Noted, names: tuple[str, ...]) -> None:
+    """With the middleware for errors switched off a fault is a problem document all the same, and reported once."""
     settings = services.settings.model_copy(update={"http": HttpSettings(middleware=names)})
     app = create_app(settings, services=replace(services, settings=settings))
     app.get("/fails")(raising(RuntimeError("secret plan")))
     async with asgi_client(app) as client:
-        response = await client.get("/fails")
+        response = await client.get("/fails", headers={"x-request-id": "mine"})
     assert (response.status_code, response.json()["code"]) == (500, "INTERNAL_ERROR")
-    assert response.headers["content-type"] == "application/problem+json"
+    assert response.json()["request_id"] == "mine"
     assert "secret plan" not in response.text
     assert len(noted.errors) == 1
 
 
-async def test_failure_of_the_outermost_middleware(
-    client: httpx2.AsyncClient, noted: Noted, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Even what stands around everything may fail: the answer is a problem document, and the fault is reported."""
-    monkeypatch.setattr("app.api.observability.accept_request_id", raising(RuntimeError("outermost")))
-    monkeypatch.setattr("app.api.observability.continue_trace", raising(RuntimeError("outermost")))
-    response = await client.get("/orders")
-    assert (response.status_code, response.json()["code"]) == (500, "INTERNAL_ERROR")
-    assert len(noted.errors) == 1
+async def test_fault_is_logged_without_an_access_line(services: Services, log: Log) -> None:
+    """With observability switched off nobody else logs the fault: the report does."""
+    settings = services.settings.model_copy(update={"http": HttpSettings(middleware=("errors",))})
+    reporting = error_reporting(settings, on_outcome=lambda *_: None)
+    app = create_app(settings, services=replace(services, settings=settings, reporting=reporting))
+    app.get("/fails")(raising(RuntimeError()))
+    async with asgi_client(app) as client:
+        await client.get("/fails")
+    assert [line["operation"] for line in log.named("error.reported")] == ["GET /fails"]
+
+
+async def test_failure_of_the_outermost_middleware(app: FastAPI, noted: Noted) -> None:
+    """Even what stands around everything may fail: the answer is a problem document with ids, the fault reported."""
+    app.add_middleware(Broken)
+    assert not has_other_handlers(app)
+    async with asgi_client(app) as client:
+        response = await client.get("/orders", headers={"traceparent": f"00-{'a' * 32}-{'b' * 16}-01"})
+    assert_problem(response, 500, "INTERNAL_ERROR")
+    assert response.headers["x-trace-id"] == "a" * 32
+    assert [str(error) for error in noted.errors] == ["broken inside"]
+
+
+async def test_outermost_failure_after_the_start(app: FastAPI, noted: Noted) -> None:
+    """An answer that has begun is not begun again; the error goes on to the server."""
+
+    class Late(Broken):
+        async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+            await self.app(scope, receive, send)
+            await super().__call__(scope, receive, send)
+
+    app.add_middleware(Late)
+    async with asgi_client(app) as client:
+        assert (await client.get("/livez")).status_code == 200
+    transport = httpx2.ASGITransport(app=app)
+    async with httpx2.AsyncClient(transport=transport, base_url="http://s") as client:
+        with pytest.raises(RuntimeError, match="broken inside"):
+            await client.get("/livez")
+    assert [str(error) for error in noted.errors] == ["broken inside"] * 2
 
 
 async def test_fault_is_reported_once(client: httpx2.AsyncClient, app: FastAPI, noted: Noted, log: Log) -> None:

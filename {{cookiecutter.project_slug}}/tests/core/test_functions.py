@@ -3,7 +3,7 @@
 import functools
 import inspect
 from collections.abc import AsyncGenerator, Callable, Generator, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import ParamSpec, TypeVar
 
 import pytest
@@ -222,3 +222,32 @@ async def test_what_is_called_like_a_function(seen: Seen) -> None:
     assert await Noting(seen)(functools.partial(add, 1))(2) == 3
     assert await Noting(seen)(Handler())() == "called"
     assert seen == [((2,), {}), "body", "end", ((), {}), "body", "end"]
+
+
+async def test_what_is_suppressed_has_a_result() -> None:
+    """When the context manager suppresses an exception, every kind of function returns what was given for that case."""
+
+    def fails() -> int:
+        return 1 // 0
+
+    async def fails_later() -> int:
+        return 1 // 0
+
+    def fails_on_the_way() -> Generator[int, None, int]:
+        yield 1
+        return 1 // 0
+
+    async def fails_on_both() -> AsyncGenerator[int]:
+        yield 1
+        yield 1 // 0
+
+    def quiet(function: Callable[P, R]) -> Callable[P, R]:
+        return surround(function, lambda *_, **__: suppress(ZeroDivisionError), otherwise=7)
+
+    assert (quiet(fails)(), await quiet(fails_later)()) == (7, 7)
+    running = quiet(fails_on_the_way)()
+    assert next(running) == 1
+    with pytest.raises(StopIteration) as end:
+        next(running)
+    assert end.value.value == 7
+    assert [value async for value in quiet(fails_on_both)()] == [1]

@@ -2,9 +2,9 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
-from fastapi import FastAPI
+from fastapi import FastAPI, Request
 from fastapi.middleware.asyncexitstack import AsyncExitStackMiddleware
 from fastapi.telemetry import TelemetryConfig
 from starlette.middleware.exceptions import ExceptionMiddleware
@@ -15,7 +15,7 @@ from ..core.logging import get_logger
 from ..core.reporting import ErrorContext
 from ..migrations import migrate
 from ..settings import Settings
-from .errors import ErrorsMiddleware, has_other_handlers, register_error_handlers
+from .errors import ERROR, ErrorsMiddleware, has_other_handlers, last_resort, register_error_handlers
 from .health import add_health_routes
 from .metrics import add_metrics_route
 from .middleware import middleware_stack
@@ -50,6 +50,18 @@ class Application(FastAPI):
         for middleware, args, options in reversed(self.user_middleware):
             app = middleware(app, *args, **options)
         return app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle a request; one that not even the middleware could answer is answered here."""
+        try:
+            await super().__call__(scope, receive, send)
+        except Exception as error:
+            if scope["type"] == "http" and ERROR not in scope:
+                # A server refuses a second answer when the first has begun.
+                with suppress(Exception):
+                    response = await last_resort(Request(scope), error)
+                    await response(scope, receive, send)
+            raise
 
 
 def create_app(settings: Settings, *, services: Services | None = None) -> FastAPI:

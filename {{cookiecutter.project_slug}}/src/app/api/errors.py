@@ -20,7 +20,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ..adapters.reporting import ErrorReporting
 from ..core import problem
-from ..core.context import current_context
+from ..core.context import current_context, request_context
 from ..core.errors import (
     AppError,
     DatabaseError,
@@ -33,6 +33,7 @@ from ..core.logging import to_json
 from ..core.problem import Problem
 from ..core.redaction import may_hold_secret, redact
 from ..core.reporting import ErrorContext
+from ..core.tracing import accept_request_id, continue_trace, read_trace
 from .routing import allowed_methods, route_template
 
 ERROR = "app.error"
@@ -58,17 +59,27 @@ def register_error_handlers(app: FastAPI) -> None:
     """
     app.add_exception_handler(HTTPException, propagate)
     app.add_exception_handler(RequestValidationError, propagate)
-    # What fails outside the middleware, which has reported and answered all else.
     app.add_exception_handler(Exception, last_resort)
 
 
 async def last_resort(request: Request, error: Exception) -> Response:
-    """Answer and report what got past the middleware, or failed in what stands around it; the server logs it."""
-    found = translate(error, request.scope)
-    if found.status >= SERVER_ERROR and not isinstance(error, ClientDisconnect):
-        reporting: ErrorReporting = request.app.state.services.reporting
-        reporting.report(error, _context_of(request.scope, found), in_log=True)
-    return problem_response(found, request.scope)
+    """Answer what failed in a middleware around the one for errors, or without it, and report it.
+
+    The ids of the request went with the middleware that gave them: those that the caller sent are taken again.
+    """
+    scope = request.scope
+    trace = continue_trace(read_trace(*(request.headers.getlist(name) for name in ("traceparent", "tracestate"))))
+    request_id = accept_request_id(request.headers.getlist("x-request-id"))
+    with request_context(request_id=request_id, trace_id=trace.trace_id):
+        found = translate(error, scope)
+        if found.status >= SERVER_ERROR and not isinstance(error, ClientDisconnect) and scope.get(ERROR) is not error:
+            reporting: ErrorReporting = request.app.state.services.reporting
+            # The server logs it: it is raised once more.
+            reporting.report(error, _context_of(scope, found), in_log=True)
+        scope[ERROR] = error
+        response = problem_response(found, scope)
+    response.headers.update({"x-request-id": request_id, "x-trace-id": trace.trace_id})
+    return response
 
 
 def _context_of(scope: Scope, found: Problem) -> ErrorContext:
@@ -87,7 +98,7 @@ def has_other_handlers(app: FastAPI) -> bool:
 
     """
     return any(
-        handler is not propagate and kind is not WebSocketRequestValidationError
+        handler not in (propagate, last_resort) and kind is not WebSocketRequestValidationError
         for kind, handler in app.exception_handlers.items()
     )
 

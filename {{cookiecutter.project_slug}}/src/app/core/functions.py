@@ -16,7 +16,7 @@ R = TypeVar("R")
 Around = Callable[..., AbstractContextManager[Any]]
 
 
-def surround(function: Callable[P, R], around: Around) -> Callable[P, R]:
+def surround(function: Callable[P, R], around: Around, *, otherwise: Any = None) -> Callable[P, R]:
     """Return the function so that its body runs within a context manager; its signature stays.
 
     A generator is within it from the first value that is asked for until it ends, is closed or fails, so the time that
@@ -25,21 +25,24 @@ def surround(function: Callable[P, R], around: Around) -> Callable[P, R]:
     Args:
         function: A function, method, `async def`, generator or asynchronous generator.
         around: Called with each call's arguments; returns what the body runs within.
+        otherwise: What is returned when the context manager suppresses an exception.
 
     """
     if isinstance(function, staticmethod | classmethod):
-        return cast("Callable[P, R]", type(function)(surround(function.__func__, around)))
+        return cast("Callable[P, R]", type(function)(surround(function.__func__, around, otherwise=otherwise)))
     if _is(inspect.iscoroutinefunction, function):
-        return cast("Callable[P, R]", _coroutine(function, around))
+        return cast("Callable[P, R]", _coroutine(function, around, otherwise))
     if _is(inspect.isasyncgenfunction, function):
         return cast("Callable[P, R]", _async_generator(function, around))
     if _is(inspect.isgeneratorfunction, function):
-        return cast("Callable[P, R]", _generator(function, around))
+        return cast("Callable[P, R]", _generator(function, around, otherwise))
 
     @wraps(function)
     def call(*args: P.args, **kwargs: P.kwargs) -> R:
+        result: R = otherwise
         with around(*args, **kwargs):
-            return function(*args, **kwargs)
+            result = function(*args, **kwargs)
+        return result  # noqa: RET504 -- it is there when an exception was suppressed, too
 
     return call
 
@@ -49,20 +52,24 @@ def _is(kind: Callable[[Any], bool], function: Any) -> bool:
     return kind(function) or kind(type(function).__call__)
 
 
-def _coroutine(function: Any, around: Around) -> Callable[..., Awaitable[Any]]:
+def _coroutine(function: Any, around: Around, otherwise: Any) -> Callable[..., Awaitable[Any]]:
     @wraps(function)
     async def call(*args: Any, **kwargs: Any) -> Any:
+        result = otherwise
         with around(*args, **kwargs):
-            return await function(*args, **kwargs)
+            result = await function(*args, **kwargs)
+        return result  # noqa: RET504 -- as above
 
     return call
 
 
-def _generator(function: Any, around: Around) -> Callable[..., Generator[Any, Any, Any]]:
+def _generator(function: Any, around: Around, otherwise: Any) -> Callable[..., Generator[Any, Any, Any]]:
     @wraps(function)
     def call(*args: Any, **kwargs: Any) -> Generator[Any, Any, Any]:
+        result = otherwise
         with around(*args, **kwargs):
-            return (yield from function(*args, **kwargs))
+            result = yield from function(*args, **kwargs)
+        return result
 
     return call
 

@@ -128,12 +128,16 @@ def test_nothing_else_is_sent(sentry: Sentry, reporter: SentryReporter) -> None:
     assert not {"breadcrumbs", "modules", "request", "threads"} & set(event)
     assert event["sdk"]["integrations"] == []
     assert logging.getLogger("sentry_sdk.errors").handlers == []
+    options = reporter._client.options
+    assert not any(options[name] for name in ("include_local_variables", "include_source_context", "attach_stacktrace"))
 
 
 def test_redaction(sentry: Sentry, reporter: SentryReporter) -> None:
     """No secret leaves in an event, nor one that the SDK would add."""
     reporter.report(a_report(RuntimeError(f"password={SECRET}"), note=f"token={SECRET}", password=SECRET))
     assert SECRET not in json.dumps(sentry.events)
+    reporter._client.capture_event({"message": f"password={SECRET}"})
+    assert sentry.events[-1]["message"] == "password=[redacted]"
     added: Any = {"event_id": "4" * 32, "extra": {"password": SECRET}, "message": f"password={SECRET}"}
     shown = {"event_id": "4" * 32, "extra": {"password": "[redacted]"}, "message": "password=[redacted]"}
     assert _redacted(added, {}) == shown

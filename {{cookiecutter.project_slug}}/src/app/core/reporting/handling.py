@@ -4,19 +4,19 @@ What becomes of a report is the installed target's concern; before one is instal
 Reporting never raises and never waits.
 """
 
-import functools
-import inspect
-from collections.abc import AsyncGenerator, Callable, Generator, Iterator
-from contextlib import aclosing, contextmanager, suppress
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from types import TracebackType
-from typing import Any, Protocol, TypeVar, cast
+from typing import Any, ParamSpec, Protocol, TypeVar
 
 from ..errors import AppError
+from ..functions import surround
 from ..logging import get_logger, is_reported, mark_reported
 from .report import ErrorContext, is_expected, mark, report_id_of
 
-F = TypeVar("F", bound=Callable[..., Any])
+P = ParamSpec("P")
+R = TypeVar("R")
 log = get_logger(__name__)
 
 
@@ -89,7 +89,7 @@ class _Reraise:
     """Stands for: what was raised goes on."""
 
 
-class handle_exception:  # noqa: N801 -- it is used as a decorator and in `with`
+class handle_exception(AbstractContextManager[None]):  # noqa: N801 -- it is used as a decorator and in `with`
     """Report what is raised within a function or a block, then raise it again, return a default, or raise another.
 
     As a decorator it knows functions, coroutine functions, generators and asynchronous generators; the operation is
@@ -124,8 +124,8 @@ class handle_exception:  # noqa: N801 -- it is used as a decorator and in `with`
         self._raises = raises
         self._context = (context or ErrorContext()).with_fields(fields)
 
-    def __enter__(self) -> "handle_exception":
-        return self
+    def __enter__(self) -> None:
+        """Nothing is needed before: an error has it all."""
 
     def __exit__(
         self, _kind: type[BaseException] | None, error: BaseException | None, _trace: TracebackType | None
@@ -151,68 +151,10 @@ class handle_exception:  # noqa: N801 -- it is used as a decorator and in `with`
             mark(another, report_id)
         raise another from error
 
-    def __call__(self, function: F) -> F:
+    def __call__(self, function: Callable[P, R]) -> Callable[P, R]:
         """Return the function with its errors handled."""
         operation = self._context.operation or f"{function.__module__}.{function.__qualname__}"
         context = replace(self._context, operation=operation)
         handler = handle_exception(*self._kinds, default=self._default, raises=self._raises, context=context)
-        default = None if self._default is _Reraise else self._default
-        return cast("F", functools.wraps(function)(_wrapper_of(function)(function, handler, default)))
-
-
-Wrap = Callable[[Callable[..., Any], handle_exception, Any], Callable[..., Any]]
-
-
-def _wrapper_of(function: Callable[..., Any]) -> Wrap:
-    """Return what wraps a function of its kind: decided once, not at each call."""
-    if inspect.isasyncgenfunction(function):
-        return _around_async_generator
-    if inspect.isgeneratorfunction(function):
-        return _around_generator
-    return _around_coroutine if inspect.iscoroutinefunction(function) else _around_function
-
-
-def _around_function(function: Callable[..., Any], handler: handle_exception, default: Any) -> Callable[..., Any]:
-    def call(*args: Any, **kwargs: Any) -> Any:
-        with handler:
-            return function(*args, **kwargs)
-        return default
-
-    return call
-
-
-def _around_coroutine(function: Callable[..., Any], handler: handle_exception, default: Any) -> Callable[..., Any]:
-    async def call(*args: Any, **kwargs: Any) -> Any:
-        with handler:
-            return await function(*args, **kwargs)
-        return default
-
-    return call
-
-
-def _around_generator(function: Callable[..., Any], handler: handle_exception, default: Any) -> Callable[..., Any]:
-    def call(*args: Any, **kwargs: Any) -> Generator[Any, Any, Any]:
-        with handler:
-            return (yield from function(*args, **kwargs))
-        return default
-
-    return call
-
-
-def _around_async_generator(function: Callable[..., Any], handler: handle_exception, _: Any) -> Callable[..., Any]:
-    async def call(*args: Any, **kwargs: Any) -> AsyncGenerator[Any, Any]:
-        async with aclosing(function(*args, **kwargs)) as inner:
-            with handler, suppress(StopAsyncIteration):
-                item = await anext(inner)
-                while True:
-                    # What `yield from` would do: what is sent or thrown in goes to the one inside.
-                    try:
-                        sent = yield item
-                    except GeneratorExit:
-                        raise
-                    except BaseException as thrown:  # noqa: BLE001 -- it is handed on, not handled
-                        item = await inner.athrow(thrown)
-                    else:
-                        item = await inner.asend(sent)
-
-    return call
+        otherwise = None if self._default is _Reraise else self._default
+        return surround(function, lambda *_, **__: handler, otherwise=otherwise)
