@@ -19,6 +19,7 @@ import uvicorn
 
 from app.api.__main__ import main
 from app.api.application import create_app
+from app.api.http_protocol import MAX_HEAD_BYTES
 from app.api.server import REPEATED_SECONDS
 from app.settings import Settings
 
@@ -230,6 +231,20 @@ def test_unknown_method(tmp_path: Path) -> None:
         with connection.getresponse() as response:
             assert (response.status, response.headers["Allow"]) == (405, "GET, POST")
             assert response.headers["Content-Type"] == "application/problem+json"
+
+
+def test_head_of_a_request_is_bounded(tmp_path: Path) -> None:
+    """Header fields that never end are refused; one request after another, in pieces or not, is served."""
+    with running(tmp_path) as process, socket.create_connection(("127.0.0.1", process.port), timeout=5) as connection:
+        for part in (b"GET /li", b"vez HTTP/1.1\r\nHost: s\r\n\r\n", b"GET /livez HTTP/1.1\r\nHost: s\r\n\r\n"):
+            connection.sendall(part)
+            time.sleep(0.05)
+        assert connection.recv(65536).count(b"HTTP/1.1 200 ") == 2
+        connection.sendall(b"GET /livez HTTP/1.1\r\n")
+        with suppress(ConnectionError):
+            for number in range(2 * MAX_HEAD_BYTES // 100):
+                connection.sendall(b"x-%06d: %s\r\n" % (number, b"x" * 90))
+        assert connection.recv(12) == b"HTTP/1.1 400"
 
 
 @pytest.mark.parametrize(("trusted", "seen"), [('["127.0.0.1"]', "9.9.9.9"), ('["10.0.0.1"]', "127.0.0.1")])

@@ -8,10 +8,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+import orjson
 import pytest
 import structlog
 
+from app.core.context import request_context
 from app.core.logging import (
+    Bound,
     LevelFilter,
     LineRenderer,
     add_exception,
@@ -341,3 +344,32 @@ def test_time_of_a_line(monkeypatch: pytest.MonkeyPatch, micros: int, shown: str
         line = render("app", "info", "happened", {})
         assert line is not None
         assert json.loads(line)["timestamp"] == shown
+
+
+@pytest.mark.parametrize(
+    ("bound", "is_plain"),
+    [
+        ({"order": 7, "note": 'a "quoted" \N{SNOWMAN}', "none": None}, True),
+        ({}, True),
+        ({"items": [1]}, False),
+        ({"odd": {1}}, False),
+        ({"share": float("nan")}, False),
+        ({"level": "mine"}, False),
+    ],
+)
+def test_bound_fields_are_rendered_once(bound: dict[str, Any], is_plain: bool) -> None:
+    """Plain fields of a logger are rendered when they are bound, and stand in the line as the event's own would."""
+    held = Bound(bound)
+    assert held.is_plain is is_plain
+    renderer = LineRenderer("orders", "test", "1")
+    line = renderer.render("a", "info", "e", {"own": 1}, held)
+    assert (line is not None) is is_plain
+    if line is not None:
+        assert {**bound, "own": 1}.items() <= orjson.loads(line).items()
+        assert renderer.render("a", "info", "e", dict.fromkeys(bound or {"level": 1}), held) is None
+
+
+def test_bound_fields_that_something_overrides_take_the_chain() -> None:
+    """Which of two values of a name counts is the chain's to say."""
+    with request_context(order=8):
+        assert LineRenderer("orders", "test", "1").render("a", "info", "e", {}, Bound({"order": 7})) is None

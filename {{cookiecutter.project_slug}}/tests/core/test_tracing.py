@@ -22,6 +22,8 @@ from app.core.tracing import (
     trace_of,
 )
 
+from ..processes import run_python
+
 TRACE_ID = "12345678901234567890123456789012"
 SPAN_ID = "1234567890123456"
 GOOD = f"00-{TRACE_ID}-{SPAN_ID}-01"
@@ -274,3 +276,23 @@ def test_good_request_id(value: str) -> None:
 def test_bad_request_id(values: list[str]) -> None:
     """No id, a repeated one or one that could do harm is replaced."""
     assert re.fullmatch("[0-9a-f]{32}", accept_request_id(values))
+
+
+FORKED = """
+import os, random
+from app.core.tracing import new_trace_id
+random.seed(1)
+new_trace_id()
+reader, writer = os.pipe()
+if os.fork() == 0:
+    os.write(writer, new_trace_id().encode())
+    os._exit(0)
+os.wait()
+print(os.read(reader, 32).decode(), new_trace_id())
+"""
+
+
+def test_ids_differ_after_a_fork_and_a_seed() -> None:
+    """A child does not give its parent's next ids, and `random.seed()` in own code makes no ids come again."""
+    ids = " ".join(run_python("-c", FORKED).stdout for _ in range(2)).split()
+    assert len(set(ids)) == 4

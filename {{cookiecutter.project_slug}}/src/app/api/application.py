@@ -53,8 +53,12 @@ class Application(FastAPI):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle a request; one that not even the middleware could answer is answered here."""
+        scope["app"] = self
         try:
-            await super().__call__(scope, receive, send)
+            if scope["type"] == "http" and self.middleware_stack is not None and not self.root_path:
+                await self.middleware_stack(scope, receive, send)
+            else:
+                await super().__call__(scope, receive, send)
         except Exception as error:
             if scope["type"] == "http" and ERROR not in scope:
                 # A server refuses a second answer when the first has begun.

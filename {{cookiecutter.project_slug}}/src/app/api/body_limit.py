@@ -1,5 +1,7 @@
 """Refuse request bodies beyond a size, before and while they arrive."""
 
+from collections.abc import Awaitable
+
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ..core.errors import MalformedInputError, PayloadTooLargeError
@@ -18,27 +20,28 @@ class BodyLimitMiddleware:
         self.app = app
         self._max_bytes = max_bytes
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Handle one request."""
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+        """Handle one request; no coroutine of its own, for most have nothing to count."""
         if scope["type"] != "http":
-            await self.app(scope, receive, send)
-            return
+            return self.app(scope, receive, send)
         announced = _announced(scope)
-        if announced is not None:
-            # A server hands on no more than was announced.
-            self._check(announced)
-            await self.app(scope, receive, send)
-            return
+        if announced is None:
+            return self.app(scope, self._counted(receive), send)
+        # A server hands on no more than was announced.
+        self._check(announced)
+        return self.app(scope, receive, send)
+
+    def _counted(self, receive: Receive) -> Receive:
         total = 0
 
-        async def limited() -> Message:
+        async def counted() -> Message:
             nonlocal total
             message = await receive()
             total += len(message.get("body", b""))
             self._check(total)
             return message
 
-        await self.app(scope, limited, send)
+        return counted
 
     def _check(self, size: int) -> None:
         if size > self._max_bytes:

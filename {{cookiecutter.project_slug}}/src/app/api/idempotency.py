@@ -6,7 +6,7 @@ operation still runs once, and a repetition is told so.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -45,6 +45,7 @@ from .transaction import WORK
 
 log = get_logger(__name__)
 POLICY = "__idempotency__"
+_HEADER = HEADER.encode()
 REPLAY_HEADERS = ((b"idempotent-replayed", b"true"), (b"cache-control", b"no-store"))
 FAILED = 500
 BODILESS = frozenset({204, 304})
@@ -106,17 +107,20 @@ class IdempotencyMiddleware:
         self._routes: list[tuple[RouteInfo, Policy]] | None = None
         self._any_required = False
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Handle one request."""
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+        """Handle one request; no coroutine of its own for one without a key."""
         if scope["type"] != "http" or scope["method"] not in METHODS:
-            await self.app(scope, receive, send)
-            return
+            return self.app(scope, receive, send)
         routes = self._routes or self._index(scope["app"])
-        values = [value.decode("latin-1") for name, value in scope["headers"] if name == HEADER.encode()]
+        values = [value.decode("latin-1") for name, value in scope["headers"] if name == _HEADER]
         found = _match(routes, scope) if values or self._any_required else None
         if found is None:
-            await self.app(scope, receive, send)
-            return
+            return self.app(scope, receive, send)
+        return self._keyed(found, values, scope, receive, send)
+
+    async def _keyed(
+        self, found: tuple[RouteInfo, Policy], values: list[str], scope: Scope, receive: Receive, send: Send
+    ) -> None:
         route, policy = found
         scope[TEMPLATE] = route.template
         key = read_key(values, required=policy.required)

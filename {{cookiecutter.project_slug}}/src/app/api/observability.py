@@ -7,6 +7,7 @@ twice.
 
 import time
 from collections.abc import Awaitable, Collection
+from functools import lru_cache
 
 from opentelemetry.trace import Span, SpanKind, StatusCode
 from starlette.requests import ClientDisconnect
@@ -15,7 +16,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from ..adapters.metrics import Metrics
 from ..adapters.tracing import Tracing, record_error
 from ..core.context import Context, close_context, open_context
-from ..core.logging import get_logger, mark_reported
+from ..core.logging import Logger, get_logger, mark_reported
 from ..core.tracing import (
     Trace,
     accept_request_id,
@@ -177,26 +178,29 @@ def _finish_span(span: Span, method: str, route: str, status_code: int, error: B
     span.end()
 
 
+@lru_cache(maxsize=1024)
+def _access_log(method: str, route: str, status_code: int, status: str) -> Logger:
+    """Return the logger of one kind of request: what its lines have in common is rendered once."""
+    common = {"method": method, "route": route, "status_code": status_code, "status": status}
+    return log.bind(domain="http", action="request", **common)
+
+
 def _log(exchange: Exchange, route: str, status_code: int, seconds: float, error: BaseException | None) -> None:
     """Write the access line; from 500 up it is an error and has the exception."""
     scope = exchange.scope
     client = scope.get("client")
     fields = {
-        "method": scope["method"],
-        "route": route,
         "path": scope["path"],
-        "status_code": status_code,
         "duration_ms": round(seconds * 1000, 3),
         "client_ip": client[0] if client else None,
         "user_agent": exchange.user_agent[-1] if exchange.user_agent else None,
-        "domain": "http",
-        "action": "request",
-        "status": outcome(status_code) if exchange.error is None else "server_error",
     }
+    status = outcome(status_code) if exchange.error is None else "server_error"
+    access_log = _access_log(scope["method"], route, status_code, status)
     # An error that got past the errors middleware broke an answer that had begun, whatever its status was.
-    if status_code < SERVER_ERROR and exchange.error is None:
-        log.info("http.request", **fields)
+    if status != "server_error":
+        access_log.info("http.request", **fields)
         return
-    log.error("http.request", **fields, exc_info=error)
+    access_log.error("http.request", **fields, exc_info=error)
     if error is not None:
         mark_reported(error)

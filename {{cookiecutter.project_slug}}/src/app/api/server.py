@@ -20,6 +20,7 @@ from uvicorn.lifespan.on import LifespanOn, LifespanSendMessage
 
 from ..bootstrap import Services
 from ..core.logging import get_logger
+from .http_protocol import HttpProtocol
 
 log = get_logger(__name__)
 # Seconds kept back from SHUTDOWN_TIMEOUT for closing connections to dependencies and flushing spans.
@@ -116,8 +117,7 @@ def serve(app: FastAPI, services: Services) -> bool:
         log_config=None,
         access_log=False,
         server_header=False,
-        # httptools, where it is installed, would answer an unknown method itself, with plain text and no ids.
-        http="h11",
+        http=HttpProtocol,
         ws="none",
         forwarded_allow_ips=list(settings.http.trusted_proxies),
         timeout_graceful_shutdown=max(1, int(settings.shutdown_timeout)),

@@ -31,7 +31,7 @@ class Context(dict[str, Any]):
     def rendered(self) -> bytes:
         """Return the fields as JSON, each preceded by a comma; raises TypeError when one is no JSON."""
         if self._rendered is None:
-            self._rendered = b"," + orjson.dumps(dict(self))[1:-1] if self else b""
+            self._rendered = b"," + orjson.dumps(self)[1:-1] if self else b""
         return self._rendered
 
 

@@ -4,10 +4,11 @@ OpenTelemetry's own propagator keeps to Level 1: it takes the first of two `trac
 `tracestate` for one key that Level 2 allows.
 """
 
+import os
 import re
 from collections.abc import Sequence
 from contextvars import Token
-from os import urandom
+from random import Random
 from typing import NamedTuple
 
 from opentelemetry.context import Context, attach, detach
@@ -21,14 +22,16 @@ from opentelemetry.trace import (
     set_span_in_context,
 )
 
-_TRACEPARENT = re.compile(r"([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-.*)?")
+# Neither version `ff` nor an id of zeros is valid; only later versions may go on after the flags.
+_TRACEPARENT = re.compile(
+    r"(?!ff)(?:00|(?!00)([0-9a-f]{2}))-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-([0-9a-f]{2})(?(1)(?:-.*)?)"
+)
 _MEMBER_KEY = re.compile(r"[a-z0-9][a-z0-9_\-*/@]{0,255}")
 _MEMBER_VALUE = re.compile(r"[\x20-\x2b\x2d-\x3c\x3e-\x7e]{0,255}[\x21-\x2b\x2d-\x3c\x3e-\x7e]")
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._~-]{1,128}")
 _MAX_MEMBERS = 32
-_FORBIDDEN_VERSION = "ff"
-_FIRST_VERSION = "00"
 RANDOM_FLAG = 0x02
+_KNOWN_FLAGS = TraceFlags.SAMPLED | RANDOM_FLAG
 
 
 class Trace(NamedTuple):
@@ -179,14 +182,20 @@ def trace_of(span: SpanContext) -> Trace:
     )
 
 
+# Of its own, so that nobody's `random.seed()` makes two processes give the same ids; an id is no secret.
+_random = Random()  # noqa: S311
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_random.seed)
+
+
 def new_trace_id() -> str:
     """Return a random trace id: 32 hexadecimal digits."""
-    return urandom(16).hex()
+    return f"{_random.getrandbits(128):032x}"
 
 
 def new_span_id() -> str:
     """Return a random span id: 16 hexadecimal digits."""
-    return urandom(8).hex()
+    return f"{_random.getrandbits(64):016x}"
 
 
 def read_trace(traceparents: Sequence[str], tracestates: Sequence[str]) -> Trace | None:
@@ -202,18 +211,11 @@ def read_trace(traceparents: Sequence[str], tracestates: Sequence[str]) -> Trace
     match = _TRACEPARENT.fullmatch(traceparents[0].strip(" \t"))
     if match is None:
         return None
-    version, trace_id, span_id, flags, rest = match.groups()
-    if version == _FORBIDDEN_VERSION or (version == _FIRST_VERSION and rest):
-        return None
-    if not int(trace_id, 16) or not int(span_id, 16):
-        return None
-    known = int(flags, 16) & (TraceFlags.SAMPLED | RANDOM_FLAG)
-    return Trace(trace_id, span_id, known, _read_state(tracestates))
+    _, trace_id, span_id, flags = match.groups()
+    return Trace(trace_id, span_id, int(flags, 16) & _KNOWN_FLAGS, _read_state(tracestates) if tracestates else "")
 
 
 def _read_state(values: Sequence[str]) -> str:
-    if not values:
-        return ""
     members = [member.strip(" \t") for value in values for member in value.split(",")]
     members = [member for member in members if member]
     if len(members) > _MAX_MEMBERS or not all(_is_member(member) for member in members):

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from app.core.context import request_context
+from app.core.logging import Bound, logger
 from app.core.logging import enrichers as subject
-from app.core.logging import logger
 from app.core.logging.enrichers import SLOW_CALLS, Enricher, Enrichers, Enrichment, register_enricher, remove_enricher
 from app.core.logging.logger import install
 
@@ -27,7 +27,9 @@ class Told:
         self.removed = self.known.remove
         self.changed = self.changes.append
 
-    def log(self, name: str, level: str, event: Any, args: tuple[Any, ...], fields: dict[str, Any]) -> None:
+    def log(
+        self, name: str, level: str, event: Any, args: tuple[Any, ...], fields: dict[str, Any], bound: Bound
+    ) -> None:
         """Take an event."""
         self.events.append((level, event, fields.get("enricher")))
 

@@ -91,21 +91,23 @@ class Engine:
         """Return whether a logger's events of a level are wanted."""
         return number >= self._threshold(name)
 
-    def log(self, name: str, level: str, event: Any, args: tuple[Any, ...], fields: dict[str, Any]) -> None:
+    def log(
+        self, name: str, level: str, event: Any, args: tuple[Any, ...], fields: dict[str, Any], bound: chain.Bound
+    ) -> None:
         """Take an event of a logger; never raises."""
         route = self._routes[name, level]
         if route is None:
             return
-        line = None if args or level == "exception" else self._render(name, level, event, fields)
+        line = None if args or level == "exception" else self._render(name, level, event, fields, bound)
         if line is None:
-            self._process(name, level, {**fields, "event": _formatted(event, args), "logger": name})
+            self._process(name, level, {**bound, **fields, "event": _formatted(event, args), "logger": name})
             return
         put, is_error = route
         try:
             if self._on_event is not None:
                 self._on_event(level)
-            if self._has_layers and "layer" in fields:
-                put = self._route(name, _NUMBERS[level], fields["layer"])
+            if self._has_layers and ("layer" in fields or "layer" in bound):
+                put = self._route(name, _NUMBERS[level], {**bound, **fields}["layer"])
             put(line, is_error)
         except Exception:  # noqa: BLE001 -- neither a counter nor a sink may break whoever logs
             say_lost(name)
@@ -157,10 +159,13 @@ class AskingEngine:
         self._enrichers = enrichers
         self.is_enabled = engine.is_enabled
 
-    def log(self, name: str, level: str, event: Any, args: tuple[Any, ...], fields: dict[str, Any]) -> None:
+    def log(
+        self, name: str, level: str, event: Any, args: tuple[Any, ...], fields: dict[str, Any], bound: chain.Bound
+    ) -> None:
         """Take an event of a logger; never raises."""
         if self.is_enabled(name, _NUMBERS[level]):
-            self._engine.log(name, level, event, args, self._enrichers.add_to(fields))
+            own = self._enrichers.add_to({**bound, **fields})
+            self._engine.log(name, level, event, args, own, chain.NO_FIELDS)
 
 
 def identity_of(settings: Settings) -> tuple[str, str, str]:

@@ -17,13 +17,15 @@ from .chain import (
 )
 from .enrichers import register_enricher, remove_enricher
 from .exceptions import REPORTED, describe_exception, is_reported, mark_reported
-from .line import LineRenderer
+from .line import NO_FIELDS, Bound, LineRenderer
 from .logger import Engine, Logger, get_logger, install
 from .rendering import Renderer, renderer, to_json
 from .timing import log_execution_time
 
 __all__ = [
+    "NO_FIELDS",
     "REPORTED",
+    "Bound",
     "Engine",
     "Event",
     "LevelFilter",

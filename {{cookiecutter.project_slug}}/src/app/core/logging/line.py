@@ -27,6 +27,39 @@ _OPTIONS = (
 _THREE_DIGITS = tuple(b"%03d" % number for number in range(1000))
 
 
+def _is_finite(value: Any) -> bool:
+    """Return whether no infinity and no NaN is in a value, which JSON would show as null."""
+    if isinstance(value, float):
+        return isfinite(value)
+    if isinstance(value, dict):
+        return all(map(_is_finite, value.values()))
+    return not isinstance(value, list | tuple) or all(map(_is_finite, value))
+
+
+class Bound(dict[str, Any]):
+    """The fields that a logger adds to each event, and how they look in a line of JSON, rendered once.
+
+    Args:
+        fields: Names and values.
+
+    """
+
+    __slots__ = ("is_plain", "rendered")
+
+    def __init__(self, fields: Mapping[str, Any]) -> None:
+        super().__init__(fields)
+        # Not a list: it could hold something else by the time of the next event.
+        plain = all(isinstance(value, str | int | float | None) for value in self.values())
+        self.is_plain = plain and _NEED_CHAIN.isdisjoint(self) and _is_finite(self)
+        try:
+            self.rendered = b"".join(b",%b" % orjson.dumps({name: self[name]})[1:-1] for name in self)
+        except TypeError:
+            self.is_plain, self.rendered = False, b""
+
+
+NO_FIELDS = Bound({})
+
+
 class LineRenderer:
     """Renders plain events.
 
@@ -45,7 +78,9 @@ class LineRenderer:
         # One object, so that no thread sees the millisecond of one and the text of another.
         self._clock = (-1.0, b"")
 
-    def render(self, name: str, level: str, event: Any, fields: dict[str, Any]) -> bytes | None:
+    def render(
+        self, name: str, level: str, event: Any, fields: dict[str, Any], bound: Bound = NO_FIELDS
+    ) -> bytes | None:
         """Return the line with its line feed, or None when the event needs the chain.
 
         Args:
@@ -53,13 +88,16 @@ class LineRenderer:
             level: The level's name.
             event: What happened.
             fields: What is to be said about it.
+            bound: What the logger says with each event.
 
         """
         if not _NEED_CHAIN.isdisjoint(fields):
             return None
+        context = current_context()
+        if bound and not (bound.is_plain and bound.keys().isdisjoint(fields) and bound.keys().isdisjoint(context)):
+            return None
         try:
             head = self._heads.get((name, level, event)) or self._head(name, level, event)
-            context = current_context()
             inherited = _inherited(context, fields) if context else b""
             body = orjson.dumps(fields, option=_OPTIONS)[1:] if fields else b"\n"
         except (TypeError, ValueError):
@@ -72,7 +110,9 @@ class LineRenderer:
         micros = int((now - began) * 1_000_000)
         if not 0 <= micros < 1000:
             micros, prefix = self._begin_millisecond(now)
-        return b"".join((prefix, _THREE_DIGITS[micros], head, inherited, b"," if fields else b"}", body))
+        return b"".join(
+            (prefix, _THREE_DIGITS[micros], head, inherited, bound.rendered, b"," if fields else b"}", body)
+        )
 
     def _begin_millisecond(self, now: float) -> tuple[int, bytes]:
         """Render what the lines of a millisecond begin with; return how many microseconds of it are over, and that."""
@@ -99,12 +139,3 @@ def _inherited(context: Mapping[str, object], fields: Mapping[str, Any]) -> byte
     if not isinstance(context, Context) or not fields.keys().isdisjoint(context):
         raise TypeError
     return context.rendered()
-
-
-def _is_finite(value: Any) -> bool:
-    """Return whether no infinity and no NaN is in a value, which JSON would show as null."""
-    if isinstance(value, float):
-        return isfinite(value)
-    if isinstance(value, dict):
-        return all(map(_is_finite, value.values()))
-    return not isinstance(value, list | tuple) or all(map(_is_finite, value))

@@ -6,16 +6,17 @@ goes through the same engine.
 """
 
 import logging
-from collections.abc import Mapping
 from typing import Any, Protocol
 
-_EMPTY: Mapping[str, Any] = {}
+from .line import NO_FIELDS, Bound
 
 
 class Engine(Protocol):
     """What takes events."""
 
-    def log(self, name: str, level: str, event: Any, args: tuple[Any, ...], fields: dict[str, Any]) -> None:
+    def log(
+        self, name: str, level: str, event: Any, args: tuple[Any, ...], fields: dict[str, Any], bound: Bound
+    ) -> None:
         """Take an event; never raises."""
 
     def is_enabled(self, name: str, number: int) -> bool:
@@ -25,7 +26,10 @@ class Engine(Protocol):
 class _StandardLibrary:
     """Before anything is configured, events go to the standard library's logging, as a library's would."""
 
-    def log(self, name: str, level: str, event: Any, args: tuple[Any, ...], fields: dict[str, Any]) -> None:
+    def log(
+        self, name: str, level: str, event: Any, args: tuple[Any, ...], fields: dict[str, Any], bound: Bound
+    ) -> None:
+        fields = {**bound, **fields}
         exc_info = fields.pop("exc_info", level == "exception")
         number = logging.getLevelNamesMapping().get(level.upper(), logging.ERROR)
         message = f"{event} {fields}" if fields else str(event)
@@ -54,23 +58,23 @@ class Logger:
 
     Args:
         name: The logger's name; levels are set per name.
-        bound: Fields of every event.
+        bound: Bound of every event.
 
     """
 
     __slots__ = ("_bound", "name")
 
-    def __init__(self, name: str, bound: Mapping[str, Any] = _EMPTY) -> None:
+    def __init__(self, name: str, bound: Bound = NO_FIELDS) -> None:
         self.name = name
         self._bound = bound
 
     def bind(self, **fields: Any) -> "Logger":
         """Return a logger that adds fields to every event."""
-        return Logger(self.name, {**self._bound, **fields})
+        return Logger(self.name, Bound({**self._bound, **fields}))
 
     def unbind(self, *names: str) -> "Logger":
         """Return a logger without some of the bound fields."""
-        return Logger(self.name, {name: value for name, value in self._bound.items() if name not in names})
+        return Logger(self.name, Bound({name: value for name, value in self._bound.items() if name not in names}))
 
     def is_enabled_for(self, number: int) -> bool:
         """Return whether events of a level, as the standard library numbers it, are wanted."""
@@ -78,27 +82,27 @@ class Logger:
 
     def debug(self, event: Any, /, *args: Any, **fields: Any) -> None:
         """Log at level debug."""
-        _Installed.engine.log(self.name, "debug", event, args, {**self._bound, **fields} if self._bound else fields)
+        _Installed.engine.log(self.name, "debug", event, args, fields, self._bound)
 
     def info(self, event: Any, /, *args: Any, **fields: Any) -> None:
         """Log at level info."""
-        _Installed.engine.log(self.name, "info", event, args, {**self._bound, **fields} if self._bound else fields)
+        _Installed.engine.log(self.name, "info", event, args, fields, self._bound)
 
     def warning(self, event: Any, /, *args: Any, **fields: Any) -> None:
         """Log at level warning."""
-        _Installed.engine.log(self.name, "warning", event, args, {**self._bound, **fields} if self._bound else fields)
+        _Installed.engine.log(self.name, "warning", event, args, fields, self._bound)
 
     def error(self, event: Any, /, *args: Any, **fields: Any) -> None:
         """Log at level error."""
-        _Installed.engine.log(self.name, "error", event, args, {**self._bound, **fields} if self._bound else fields)
+        _Installed.engine.log(self.name, "error", event, args, fields, self._bound)
 
     def critical(self, event: Any, /, *args: Any, **fields: Any) -> None:
         """Log at level critical."""
-        _Installed.engine.log(self.name, "critical", event, args, {**self._bound, **fields} if self._bound else fields)
+        _Installed.engine.log(self.name, "critical", event, args, fields, self._bound)
 
     def exception(self, event: Any, /, *args: Any, **fields: Any) -> None:
         """Log at level error, with the exception that is being handled."""
-        _Installed.engine.log(self.name, "exception", event, args, {**self._bound, **fields})
+        _Installed.engine.log(self.name, "exception", event, args, fields, self._bound)
 
 
 def get_logger(name: str) -> Logger:
