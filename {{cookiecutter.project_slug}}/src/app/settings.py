@@ -22,11 +22,12 @@ from pydantic import (
     field_validator,
     model_validator,
 )
-from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
+from pydantic_settings import SettingsConfigDict, SettingsError
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
 from .core.redaction import redact_text
+from .otel_settings import OtelSettings
 
 LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 DRIVERS = {
@@ -153,7 +154,7 @@ class IdempotencySettings(_Group):
     max_response_bytes: Annotated[int, Field(ge=0)] = 1024 * 1024
 
 
-class Settings(BaseSettings):
+class Settings(OtelSettings):
     """Everything that may differ between two deployments of this service."""
 
     model_config = SettingsConfigDict(
@@ -182,18 +183,6 @@ class Settings(BaseSettings):
     errors: ErrorSettings = ErrorSettings()
     idempotency: IdempotencySettings = IdempotencySettings()
     prometheus_multiproc_dir: str | None = None
-    otel_exporter_otlp_endpoint: str | None = None
-    otel_exporter_otlp_traces_endpoint: str | None = None
-    otel_sdk_disabled: bool = False
-    otel_traces_sampler: Literal[
-        "always_on",
-        "always_off",
-        "traceidratio",
-        "parentbased_always_on",
-        "parentbased_always_off",
-        "parentbased_traceidratio",
-    ] = "parentbased_always_on"
-    otel_traces_sampler_arg: Annotated[float, Field(ge=0, le=1)] = 1.0
 
     @field_validator("database_url")
     @classmethod
@@ -236,12 +225,6 @@ class Settings(BaseSettings):
     def database(self) -> URL:
         """The database's address with an asynchronous driver."""
         return make_url(self.database_url)
-
-    @property
-    def exports_traces(self) -> bool:
-        """Whether spans leave the process: only when an endpoint is set."""
-        endpoint = self.otel_exporter_otlp_traces_endpoint or self.otel_exporter_otlp_endpoint
-        return bool(endpoint) and not self.otel_sdk_disabled
 
 
 @lru_cache(maxsize=1)
@@ -338,7 +321,7 @@ def _explain_unreadable(error: SettingsError) -> str:
 
 def _shown(name: str, value: object) -> str:
     """Return a value as an error message may show it: never a secret, a URL without its credentials."""
-    if any(word in name for word in ("SECRET", "PASSWORD", "TOKEN", "DSN")):
+    if any(word in name for word in ("SECRET", "PASSWORD", "TOKEN", "DSN", "HEADERS")):
         return "a value that is not shown"
     if not isinstance(value, str):
         return repr(value)

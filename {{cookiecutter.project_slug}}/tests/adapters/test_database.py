@@ -9,7 +9,7 @@ from sqlalchemy import Column, Integer, MetaData, String, Table, func, insert, s
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
-from app.adapters.database import Database, PoolState, UnitOfWork, new_metadata, statement_kind
+from app.adapters.database import Database, PoolState, UnitOfWork, new_metadata
 
 from ..databases import ENGINES, own_database
 
@@ -126,25 +126,6 @@ async def test_statements_are_timed(tmp_path: Path) -> None:
     await database.aclose()
     assert [kind for kind, _ in told] == ["BEGIN", "SELECT", "CREATE", "INSERT"]
     assert all(0 <= seconds < 60 for _, seconds in told)
-
-
-@pytest.mark.parametrize(
-    ("statement", "kind"),
-    [
-        ("SELECT 1", "SELECT"),
-        ("\n  update t set a = 1", "UPDATE"),
-        ("WITH x AS (SELECT 1) SELECT * FROM x", "WITH"),
-        ("BEGIN IMMEDIATE", "BEGIN"),
-        ("VACUUM", "OTHER"),
-        ("SELECTED secret", "OTHER"),
-        ("-- why\nSELECT 1", "OTHER"),
-        ("", "OTHER"),
-        ("  ", "OTHER"),
-    ],
-)
-def test_kind_of_a_statement(statement: str, kind: str) -> None:
-    """A statement's kind is one of a few words, whatever it says."""
-    assert statement_kind(statement) == kind
 
 
 @pytest.mark.parametrize("row", [thing("hidden-name"), {"name": "hidden-name", "note": None}], ids=["taken", "missing"])

@@ -3,6 +3,8 @@
 import asyncio
 import re
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
 
 import httpx2
 import pytest
@@ -90,6 +92,8 @@ async def test_each_call_is_a_span(
     assert dict(second.attributes or {}) == {
         "http.request.method": "POST",
         "server.address": "other",
+        "server.port": 80,
+        "url.full": "http://other/201",
         "http.response.status_code": 201,
     }
 
@@ -158,6 +162,37 @@ async def test_error_status(http: httpx2.AsyncClient, exporter: InMemorySpanExpo
     assert (await http.get(f"/{status}")).status_code == status
     (span,) = exporter.get_finished_spans()
     assert span.status.status_code.name == "ERROR"
+    assert (span.attributes or {})["error.type"] == str(status)
+    assert span.events == ()
+
+
+async def test_address_on_the_span(http: httpx2.AsyncClient, exporter: InMemorySpanExporter) -> None:
+    """A span has the whole address, without what is secret in it, and where it is."""
+    secret = "-".join(["correct", "horse"])
+    await http.get(f"https://ada:{secret}@other:8443/200?password={secret}&page=2")
+    (span,) = exporter.get_finished_spans()
+    attributes = span.attributes or {}
+    assert attributes["url.full"] == "https://other:8443/200?password=[redacted]&page=2"
+    assert (attributes["server.address"], attributes["server.port"]) == ("other", 8443)
+
+
+async def test_odd_method(http: httpx2.AsyncClient, exporter: InMemorySpanExporter) -> None:
+    """A method that nobody knows names no span."""
+    await http.request("BREW", "/200")
+    (span,) = exporter.get_finished_spans()
+    attributes = span.attributes or {}
+    assert (span.name, attributes["http.request.method"]) == ("HTTP", "_OTHER")
+    assert attributes["http.request.method_original"] == "BREW"
+
+
+async def test_service_of_others(tracing: Tracing, service: Service, exporter: InMemorySpanExporter) -> None:
+    """A service of others is told neither trace nor request id; the call is a span all the same."""
+    transport = httpx2.MockTransport(service)
+    async with create_http_client(tracing, propagate=False, transport=transport) as client:
+        with request_context(request_id="r1"):
+            await client.get("http://other/")
+    assert [service.sent(name) for name in ("traceparent", "tracestate", "x-request-id")] == [[None]] * 3
+    assert len(exporter.get_finished_spans()) == 1
 
 
 async def test_failed_connection(http: httpx2.AsyncClient, exporter: InMemorySpanExporter) -> None:
@@ -179,8 +214,9 @@ async def test_mounted_transport_is_traced(tracing: Tracing, service: Service) -
     assert service.sent("traceparent") != [None]
 
 
-async def test_proxy(tracing: Tracing) -> None:
-    """A call through a proxy is traced, and what is said of the connection is not lost with the client's transport."""
+@asynccontextmanager
+async def proxy_server() -> AsyncIterator[tuple[str, list[bytes]]]:
+    """Return the address of a proxy, and the requests that it gets."""
     heads: list[bytes] = []
 
     async def proxy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -190,11 +226,86 @@ async def test_proxy(tracing: Tracing) -> None:
         writer.close()
 
     async with await asyncio.start_server(proxy, "127.0.0.1", 0) as server:
-        port = server.sockets[0].getsockname()[1]
-        async with create_http_client(tracing, proxy=f"http://127.0.0.1:{port}") as client:
+        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}", heads
+
+
+@pytest.fixture
+def _no_proxies(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.upper(), raising=False)
+
+
+@pytest.mark.usefixtures("_no_proxies")
+async def test_proxy_is_traced(tracing: Tracing) -> None:
+    """Through a proxy that is given, the trace is carried too, and the environment's proxies do not matter."""
+    async with proxy_server() as (url, heads), create_http_client(tracing, proxy=url) as client:
+        assert (await client.get("http://other.invalid/path")).status_code == 204
+    assert heads[0].startswith(b"GET http://other.invalid/path HTTP/1.1\r\n")
+    assert b"\r\ntraceparent: 00-" in heads[0].lower()
+
+
+@pytest.mark.usefixtures("_no_proxies")
+@pytest.mark.parametrize("name", ["http_proxy", "all_proxy"])
+async def test_proxy_of_the_environment(tracing: Tracing, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """A proxy that the environment names is used, and the trace is carried through it."""
+    async with proxy_server() as (url, heads):
+        monkeypatch.setenv(name, url.removeprefix("http://"))
+        async with create_http_client(tracing) as client:
             assert (await client.get("http://other.invalid/path")).status_code == 204
     assert heads[0].startswith(b"GET http://other.invalid/path HTTP/1.1\r\n")
     assert b"\r\ntraceparent: 00-" in heads[0].lower()
+
+
+@pytest.mark.usefixtures("_no_proxies")
+@pytest.mark.parametrize(
+    ("excluded", "host", "is_direct"),
+    [
+        ("example.com", "example.com", True),
+        ("example.com", "api.example.com", True),
+        (".example.com", "api.example.com", True),
+        ("example.com", "notexample.com", False),
+        (" localhost , 127.0.0.1", "127.0.0.1", True),
+        ("localhost", "localhost", True),
+        ("::1", "[::1]", True),
+        ("http://other:8080", "other:8080", True),
+        ("*", "anything", True),
+        ("example.com", "other", False),
+    ],
+)
+async def test_without_a_proxy(
+    tracing: Tracing, service: Service, monkeypatch: pytest.MonkeyPatch, excluded: str, host: str, is_direct: bool
+) -> None:
+    """What `NO_PROXY` names is reached directly."""
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
+    monkeypatch.setenv("no_proxy", excluded)
+    monkeypatch.setattr(
+        "app.adapters.http_client.httpx2.AsyncHTTPTransport",
+        lambda **options: httpx2.MockTransport(lambda request: httpx2.Response(299 if "proxy" in options else 200)),
+    )
+    async with create_http_client(tracing) as client:
+        assert (await client.get(f"http://{host}/")).status_code == (200 if is_direct else 299)
+
+
+@pytest.mark.usefixtures("_no_proxies")
+@pytest.mark.parametrize("own", [{"trust_env": False}, {"transport": httpx2.MockTransport(Service())}])
+async def test_environment_that_does_not_count(
+    tracing: Tracing, monkeypatch: pytest.MonkeyPatch, own: dict[str, Any]
+) -> None:
+    """A client that is told so, or that has a transport of its own, uses no proxy of the environment."""
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
+    async with await asyncio.start_server(hello, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        async with create_http_client(tracing, **own) as client:
+            assert (await client.get(f"http://127.0.0.1:{port}/")).status_code == 200
+
+
+async def hello(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Answer a request."""
+    await reader.readuntil(b"\r\n\r\n")
+    writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n")
+    await writer.drain()
+    writer.close()
 
 
 async def test_waiting_is_bounded(tracing: Tracing) -> None:

@@ -1,19 +1,18 @@
-"""Spans: what is recorded, what is exported, and that an endpoint in trouble troubles nobody."""
+"""Spans: what is recorded and what is not, where they stand, and what they say."""
 
-import socket
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, HTTPServer
+from collections.abc import Sequence
 
 import pytest
 from opentelemetry import trace
-from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export import BatchSpanProcessor, SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from opentelemetry.trace import SpanKind
 
-from app.adapters.tracing import Tracing, attached, record_error
+from app.adapters.span_queue import Sent
+from app.adapters.tracing import Tracing, attached, record_error, resource_of
 from app.core.logging import get_logger
-from app.core.tracing import Trace, trace_of
+from app.core.spans import RecordedSpan
+from app.core.tracing import Trace, continue_trace, position_of, trace_of
 from app.settings import Settings, load_settings
 
 from ..conftest import Log
@@ -139,105 +138,119 @@ def test_sampler_of_the_environment(
 
 LOADED = """
 import sys, threading
+EXPORTING = ("app.adapters.spans", "app.adapters.otlp", "app.adapters.span_queue")
 from app.bootstrap import bootstrap
 from app.settings import load_settings
 services = bootstrap(load_settings())
 with services.tracing.span("work"):
     pass
 services.tracing.shutdown()
-print([name for name in sys.modules if name.startswith(("opentelemetry.sdk", "opentelemetry.exporter"))])
+print([name for name in sys.modules if name.startswith(("opentelemetry.sdk", "opentelemetry.exporter", *EXPORTING))])
 print(threading.active_count())
 """
 
 
 def test_nothing_is_loaded_without_an_endpoint() -> None:
-    """Without an endpoint OpenTelemetry's SDK is not even imported, and no thread runs."""
+    """Without an endpoint nothing that exports is even imported, and no thread runs."""
     ended = run_python("-c", LOADED)
     assert (ended.stdout, ended.stderr, ended.returncode) == ("[]\n1\n", "", 0)
 
 
-class Collector(BaseHTTPRequestHandler):
-    """What receives spans; the bodies are the server's."""
-
-    bodies: list[tuple[str, bytes]]
-
-    def do_POST(self) -> None:
-        """Take an export."""
-        self.bodies.append((self.path, self.rfile.read(int(self.headers["content-length"]))))
-        self.send_response(200)
-        self.send_header("content-length", "0")
-        self.end_headers()
-
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 -- named by the standard library
-        """Stay silent."""
+@pytest.mark.parametrize("records", [True, False])
+def test_decision_before_any_cost(settings: Settings, tracing: Tracing, records: bool) -> None:
+    """Whether a trace is recorded can be asked before a span is made, and is what the span then is."""
+    used = tracing if records else Tracing(settings)
+    for parent in (None, PARENT, PARENT._replace(flags=0)):
+        position = continue_trace(parent)
+        span = used.start_at(position, "work", SpanKind.SERVER, parent, {})
+        assert used.samples(position, parent) is span.is_recording()
+        assert position_of(span) == (position.marked(sampled=span.is_recording()) if records else position)
 
 
-@contextmanager
-def collector() -> Iterator[tuple[str, list[tuple[str, bytes]]]]:
-    """Return the address of a collector, and what it receives."""
-    bodies: list[tuple[str, bytes]] = []
-    with HTTPServer(("127.0.0.1", 0), type("Own", (Collector,), {"bodies": bodies})) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_port}", bodies
-        server.shutdown()
+def test_parent_as_open_telemetry_has_it(tracing: Tracing, exporter: InMemorySpanExporter) -> None:
+    """A parent may be given as OpenTelemetry has it."""
+    above = PARENT.span_context(is_remote=True)
+    tracing.start_at(continue_trace(PARENT), "work", SpanKind.SERVER, above, {}).end()
+    (span,) = exporter.get_finished_spans()
+    assert span.parent is not None
+    assert (span.parent.span_id, span.parent.is_remote) == (above.span_id, True)
 
 
-EXPORTING = """
-import sys
-from app.adapters.logging import configure_logging
-from app.adapters.tracing import Tracing
-from app.settings import load_settings
-settings = load_settings(service_name="orders")
-configure_logging(settings)
-tracing = Tracing(settings)
-for _ in range(int(sys.argv[1])):
-    with tracing.span("some-work"):
+@pytest.mark.parametrize("is_remote", [True, False])
+def test_parent_in_another_process(tracing: Tracing, exporter: InMemorySpanExporter, is_remote: bool) -> None:
+    """A span says whether the one above it is in another process."""
+    tracing.start("work", parent=PARENT, is_remote=is_remote).end()
+    (span,) = exporter.get_finished_spans()
+    assert span.parent is not None
+    assert span.parent.is_remote is is_remote
+
+
+def test_account(settings: Settings, tracing: Tracing) -> None:
+    """It can be asked how many spans were exported and dropped."""
+    with tracing.span("work"):
         pass
-tracing.shutdown()
-print("stopped")
-"""
+    assert tracing.account is not None
+    assert (tracing.account.exported, tracing.account.dropped) == (1, 0)
+    assert Tracing(settings).account is None
 
 
-def test_export() -> None:
-    """With an endpoint spans are sent there, at the latest when the service stops."""
-    with collector() as (address, bodies):
-        ended = run_python("-c", EXPORTING, "3", OTEL_EXPORTER_OTLP_ENDPOINT=address)
-    assert (ended.stdout, ended.stderr) == ("stopped\n", "")
-    assert [path for path, _ in bodies] == ["/v1/traces"]
-    assert bodies[0][1].count(b"some-work") == 3
-    assert b"orders" in bodies[0][1]
+def test_flush(settings: Settings, tracing: Tracing) -> None:
+    """What waits can be sent at once; where nothing is recorded nothing waits."""
+    assert tracing.flush()
+    assert Tracing(settings).flush()
 
 
-@contextmanager
-def endpoint_in_trouble(kind: str) -> Iterator[str]:
-    """Return the address of something that refuses connections, or takes them and never answers."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        if kind == "hangs":
-            listener.listen(100)
-        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+def test_who_is_speaking(settings: Settings) -> None:
+    """A span says which service it is of; OpenTelemetry's variables win over the service's own."""
+    assert resource_of(settings) == {
+        "service.name": "orders",
+        "service.version": "1.2.3",
+        "deployment.environment.name": "test",
+        "telemetry.sdk.language": "python",
+        "telemetry.sdk.name": "app",
+    }
+    variables = {"otel_service_name": "shop", "otel_resource_attributes": "service.name=x,team=a%2Cb,service.version=2"}
+    named = resource_of(settings.model_copy(update=variables))
+    assert (named["service.name"], named["team"], named["service.version"]) == ("shop", "a,b", "2")
 
 
-@pytest.mark.parametrize("kind", ["refuses", "hangs"])
-def test_endpoint_in_trouble(kind: str) -> None:
-    """An endpoint that is away slows nobody down, fills no log and no memory, and does not keep the service running."""
-    with endpoint_in_trouble(kind) as address:
-        ended = run_python("-c", EXPORTING, "5000", OTEL_EXPORTER_OTLP_ENDPOINT=address, LOG__FORMAT="json")
-    *lines, last = ended.stdout.splitlines()
-    assert (last, ended.returncode, ended.stderr) == ("stopped", 0, "")
-    assert len(lines) <= 10
-
-
-def test_nothing_secret_is_exported(
-    monkeypatch: pytest.MonkeyPatch, settings: Settings, exporter: InMemorySpanExporter
-) -> None:
-    """Attributes and events of a span leave the process without secrets."""
-    monkeypatch.setattr("app.adapters.spans.OTLPSpanExporter", lambda: exporter)
-    endpoint = {"otel_exporter_otlp_endpoint": "http://127.0.0.1:9"}
-    tracing = Tracing(settings.model_copy(update=endpoint))
+def test_processor_gets_nothing_secret(tracing: Tracing, exporter: InMemorySpanExporter) -> None:
+    """A span processor of the SDK's gets redacted spans too."""
     span = tracing.start("work", attributes={"url.path": f"/orders/{EMAIL}"})
     span.add_event("mail", {"to": EMAIL})
     span.end()
-    tracing.shutdown()
     (finished,) = exporter.get_finished_spans()
     assert EMAIL not in str(finished.attributes) + str(finished.events[0].attributes)
+
+
+def test_processor_is_stopped(settings: Settings) -> None:
+    """A processor exports what waits when the service stops."""
+    exporter = InMemorySpanExporter()
+    tracing = Tracing(settings, processor=BatchSpanProcessor(exporter))
+    with tracing.span("work"):
+        pass
+    tracing.shutdown()
+    assert len(exporter.get_finished_spans()) == 1
+
+
+def test_exporter_of_one_s_own(settings: Settings) -> None:
+    """Batches may go to an exporter of the owner's, with or without an endpoint."""
+    batches: list[list[str]] = []
+
+    class Exporter:
+        def encode(self, spans: Sequence[RecordedSpan]) -> list[str]:
+            return [span.name for span in spans]
+
+        def send(self, batch: list[str], count: int, timeout: float) -> Sent:
+            batches.append(batch)
+            return Sent()
+
+        def close(self) -> None:
+            """Hold nothing open."""
+
+    tracing = Tracing(settings, exporter=Exporter())
+    for name in ("first", "second"):
+        with tracing.span(name):
+            pass
+    tracing.shutdown()
+    assert batches == [["first", "second"]]

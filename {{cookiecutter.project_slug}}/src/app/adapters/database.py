@@ -14,6 +14,9 @@ from sqlalchemy.engine import URL, Connection, Engine, ExceptionContext
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
 from sqlalchemy.pool import QueuePool
 
+from ..core.statements import statement_kind
+from .database_tracing import trace_statements
+
 OnQuery = Callable[[str, float], None]
 CONNECT_SECONDS = 3
 BUSY_SECONDS = 5
@@ -23,7 +26,6 @@ POOL_SIZE = 5
 POOL_OVERFLOW = 10
 READ_ONLY = "app_read_only"
 SERVER_ERROR = 500
-_KINDS = frozenset({"SELECT", "INSERT", "UPDATE", "DELETE", "BEGIN", "PRAGMA", "CREATE", "ALTER", "DROP", "WITH"})
 _DETAIL = re.compile(r"\n(?:DETAIL|CONTEXT):.*", re.DOTALL)
 NAMING = {
     "ix": "ix_%(table_name)s_%(column_0_N_name)s",
@@ -157,6 +159,7 @@ def sync_engine(url: URL) -> Engine:
     if is_sqlite:
         _configure_sqlite(engine)
     _hide_values(engine)
+    trace_statements(engine)
     return engine
 
 
@@ -165,6 +168,7 @@ def _engine(url: URL) -> AsyncEngine:
     if url.get_backend_name() == "sqlite":
         _configure_sqlite(engine.sync_engine)
     _hide_values(engine.sync_engine)
+    trace_statements(engine.sync_engine)
     return engine
 
 
@@ -226,14 +230,3 @@ def _time_statements(engine: AsyncEngine, on_query: OnQuery) -> None:
     @event.listens_for(engine.sync_engine, "after_cursor_execute")
     def after(connection: Connection, _cursor: Any, statement: str, *_: Any) -> None:
         on_query(statement_kind(statement), time.perf_counter() - connection.info["app_started"])
-
-
-def statement_kind(statement: str) -> str:
-    """Return the first word of a statement, or `OTHER`: few enough to be a label.
-
-    Args:
-        statement: SQL.
-
-    """
-    word = statement.lstrip()[:10].split(maxsplit=1)[0].upper() if statement.strip() else ""
-    return word if word in _KINDS else "OTHER"

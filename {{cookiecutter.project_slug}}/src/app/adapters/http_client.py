@@ -1,17 +1,24 @@
-"""Outgoing HTTP: each call is a span of its own and carries the trace and the request id to the next service."""
+"""Outgoing HTTP: each call is a span of its own and carries the trace and the request id to the next service.
+
+Spans follow OpenTelemetry's conventions (https://opentelemetry.io/docs/specs/semconv/http/http-spans/#http-client).
+"""
 
 from typing import Any
+from urllib.request import getproxies
 
 import httpx2
-from opentelemetry.trace import SpanKind
+from opentelemetry.trace import Span, SpanKind, StatusCode
 
 from ..core.context import current_context
-from ..core.tracing import trace_of
-from .tracing import Tracing, record_error
+from ..core.tracing import position_of
+from .tracing import Tracing
 
 TIMEOUT = httpx2.Timeout(10.0, connect=2.0)
+METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT", "QUERY"})
+OTHER_METHOD = "_OTHER"
 # A client that is given a transport ignores these: they belong to the transport.
-_CONNECTING = ("verify", "cert", "http1", "http2", "limits", "proxy")
+_CONNECTING = ("verify", "cert", "http1", "http2", "limits", "proxy", "trust_env")
+_PORTS = {"http": 80, "https": 443}
 
 
 class TracingTransport(httpx2.AsyncBaseTransport):
@@ -20,52 +27,114 @@ class TracingTransport(httpx2.AsyncBaseTransport):
     Args:
         inner: What sends the request.
         tracing: What starts spans.
+        propagate: Whether the other side is told the trace and the request's id.
 
     """
 
-    def __init__(self, inner: httpx2.AsyncBaseTransport, tracing: Tracing) -> None:
+    def __init__(self, inner: httpx2.AsyncBaseTransport, tracing: Tracing, *, propagate: bool = True) -> None:
         self._inner = inner
         self._tracing = tracing
+        self._propagate = propagate
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
         """Send a request in a span of kind client."""
-        attributes = {"http_request_method": request.method, "server_address": request.url.host}
-        with self._tracing.span(request.method, kind=SpanKind.CLIENT, **attributes) as span:
-            self._add_headers(request, trace_of(span.get_span_context()).headers())
+        method = request.method if request.method in METHODS else OTHER_METHOD
+        with self._tracing.span("HTTP" if method == OTHER_METHOD else method, kind=SpanKind.CLIENT) as span:
+            if span.is_recording():
+                _describe(span, request, method)
+            if self._propagate:
+                _add_headers(request, span)
             response = await self._inner.handle_async_request(request)
-            span.set_attribute("http.response.status_code", response.status_code)
-            if response.is_error:
-                record_error(
-                    span,
-                    httpx2.HTTPStatusError(str(response.status_code), request=request, response=response),
-                )
+            if span.is_recording():
+                _describe_answer(span, response)
             return response
-
-    def _add_headers(self, request: httpx2.Request, headers: dict[str, str]) -> None:
-        request.headers.update(headers)
-        request_id = current_context().get("request_id")
-        if isinstance(request_id, str):
-            request.headers.setdefault("X-Request-ID", request_id)
 
     async def aclose(self) -> None:
         """Close the wrapped transport."""
         await self._inner.aclose()
 
 
-def create_http_client(tracing: Tracing, **options: Any) -> httpx2.AsyncClient:
+def _describe(span: Span, request: httpx2.Request, method: str) -> None:
+    url = request.url
+    # Without a user and password, which a log of addresses must not have; the rest is redacted as all of a span is.
+    address = f"{url.scheme}://{url.netloc.decode('ascii')}{url.raw_path.decode('ascii')}"
+    span.set_attributes(
+        {
+            "http.request.method": method,
+            "server.address": url.host,
+            "server.port": url.port or _PORTS.get(url.scheme, 0),
+            "url.full": address,
+        }
+    )
+    if method == OTHER_METHOD:
+        span.set_attribute("http.request.method_original", request.method)
+
+
+def _describe_answer(span: Span, response: httpx2.Response) -> None:
+    span.set_attribute("http.response.status_code", response.status_code)
+    if response.is_error:
+        span.set_attribute("error.type", str(response.status_code))
+        span.set_status(StatusCode.ERROR)
+
+
+def _add_headers(request: httpx2.Request, span: Span) -> None:
+    trace = position_of(span)
+    if trace is not None:
+        request.headers.update(trace.headers())
+    request_id = current_context().get("request_id")
+    if isinstance(request_id, str):
+        request.headers.setdefault("X-Request-ID", request_id)
+
+
+def create_http_client(tracing: Tracing, *, propagate: bool = True, **options: Any) -> httpx2.AsyncClient:
     """Return a client for other services, with bounded waiting; the caller closes it.
+
+    Proxies are taken from `HTTP_PROXY`, `HTTPS_PROXY`, `ALL_PROXY` and `NO_PROXY`, unless `trust_env` is false.
 
     Args:
         tracing: What starts spans.
+        propagate: Whether the other side is told the trace and the request's id; not for services of others.
         options: Further arguments of `httpx2.AsyncClient`; `transport` and `mounts` are wrapped.
 
     """
     connecting = {name: options.pop(name) for name in _CONNECTING if name in options}
-    transport = options.pop("transport", None) or httpx2.AsyncHTTPTransport(**connecting)
-    mounts = options.pop("mounts", None) or {}
+    transport = options.pop("transport", None)
+    by_environment = transport is None and not connecting.get("proxy") and connecting.get("trust_env", True)
+    proxies = _proxies(connecting) if by_environment else {}
+    mounts = {**proxies, **(options.pop("mounts", None) or {})}
+
+    def wrapped(inner: httpx2.AsyncBaseTransport) -> TracingTransport:
+        return TracingTransport(inner, tracing, propagate=propagate)
+
     return httpx2.AsyncClient(
-        transport=TracingTransport(transport, tracing),
-        mounts={pattern: mount and TracingTransport(mount, tracing) for pattern, mount in mounts.items()},
+        transport=wrapped(transport or httpx2.AsyncHTTPTransport(**connecting)),
+        mounts={pattern: mount and wrapped(mount) for pattern, mount in mounts.items()},
         timeout=options.pop("timeout", TIMEOUT),
+        trust_env=connecting.get("trust_env", True),
         **options,
     )
+
+
+def _proxies(connecting: dict[str, Any]) -> dict[str, httpx2.AsyncBaseTransport | None]:
+    """Return the transports for what the environment wants proxied, and None for what it does not."""
+    named = getproxies()
+    excluded = [host.strip() for host in named.get("no", "").split(",") if host.strip()]
+    if "*" in excluded:
+        return {}
+    mounts: dict[str, httpx2.AsyncBaseTransport | None] = {}
+    for scheme in ("http", "https", "all"):
+        if address := named.get(scheme):
+            address = address if "://" in address else f"http://{address}"
+            mounts[f"{scheme}://"] = httpx2.AsyncHTTPTransport(**{**connecting, "proxy": address})
+    # Without proxies there is nothing to be excluded from.
+    return mounts | ({_pattern(host): None for host in excluded} if mounts else {})
+
+
+def _pattern(host: str) -> str:
+    """Return the pattern for a member of `NO_PROXY`: a domain stands for those below it too."""
+    if "://" in host:
+        return host
+    if ":" in host and not host.startswith("["):
+        return f"all://[{host}]"
+    is_address = host.replace(".", "").isdecimal() or host.startswith("[") or host.lower() == "localhost"
+    return f"all://{host}" if is_address else f"all://*{host.removeprefix('*')}"

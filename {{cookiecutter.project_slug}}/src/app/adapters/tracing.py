@@ -1,34 +1,42 @@
 """Spans: recorded and exported when an endpoint is set, else only their ids exist.
 
-Without an endpoint nothing of OpenTelemetry's SDK is loaded, and a span costs two random numbers. The exporter and the
-sampler take their `OTEL_*` variables (https://opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables/).
+Without an endpoint nothing that exports is loaded, and a span costs two random numbers.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
-from opentelemetry.trace import Span, SpanContext, SpanKind, StatusCode
+from opentelemetry.trace import Span, SpanContext, SpanKind
 
-from ..core.context import request_context
-from ..core.redaction import redact_text
-from ..core.tracing import (
-    PositionSpan,
-    Sampler,
-    Trace,
-    close_trace,
-    continue_trace,
-    current_trace,
-    open_span,
-    position_of,
-    trace_of,
-)
+from ..core.spans import Attributes, RecordedSpan, attached, dotted, ending, record_error
+from ..core.tracing import PositionSpan, Sampler, Trace, continue_trace, current_trace, trace_of
 from ..settings import Settings
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import SpanProcessor
 
-    from .spans import Recorder
+    from .span_queue import SpanAccount, SpanExporter
+
+__all__ = ["Tracing", "attached", "record_error"]
+
+
+class SpanRecorder(Protocol):
+    """Takes spans when they end."""
+
+    @property
+    def finish(self) -> Callable[[RecordedSpan], None]:
+        """What takes one."""
+
+    @property
+    def account(self) -> "SpanAccount":
+        """What became of the spans of this process."""
+
+    def flush(self, timeout: float) -> bool:
+        """Export what waits, and return whether nothing does any more."""
+
+    def shutdown(self) -> None:
+        """Export what waits, for a bounded time, and stop."""
 
 
 class Tracing:
@@ -36,15 +44,27 @@ class Tracing:
 
     Args:
         settings: Who is speaking, whether spans are exported, and which.
-        processor: What takes finished spans instead of the exporter, for tests.
+        exporter: What takes batches of finished spans, instead of the collector that the settings name.
+        processor: A span processor of OpenTelemetry's SDK that takes finished spans instead, one by one.
 
     """
 
-    def __init__(self, settings: Settings, *, processor: "SpanProcessor | None" = None) -> None:
-        self._recorder = _recorder(settings, processor) if processor or settings.exports_traces else None
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        exporter: "SpanExporter | None" = None,
+        processor: "SpanProcessor | None" = None,
+    ) -> None:
+        self._recorder = _recorder(settings, exporter, processor)
         # Whether any span is recorded; if not, only ids exist.
         self.records = self._recorder is not None
         self._sampler = Sampler.named(settings.otel_traces_sampler, settings.otel_traces_sampler_arg)
+
+    @property
+    def account(self) -> "SpanAccount | None":
+        """How many spans were exported and dropped; None when none is recorded."""
+        return self._recorder.account if self._recorder else None
 
     def start(
         self,
@@ -53,7 +73,7 @@ class Tracing:
         kind: SpanKind = SpanKind.INTERNAL,
         parent: Trace | None = None,
         is_remote: bool = True,
-        attributes: Mapping[str, Any] | None = None,
+        attributes: Attributes | None = None,
     ) -> Span:
         """Return a new span; the caller ends it.
 
@@ -62,11 +82,13 @@ class Tracing:
             kind: Which side of a call it is.
             parent: The caller's position; a new trace starts when there is none.
             is_remote: Whether the caller is another process; tracing backends tell the difference.
-            attributes: What is known at the start.
+            attributes: What is known at the start; the span takes the mapping over.
 
         """
-        above = parent.span_context(is_remote=is_remote) if parent else None
-        return self.start_at(continue_trace(parent), name, kind, above, attributes or {})
+        span = self.start_at(continue_trace(parent), name, kind, parent, attributes if attributes is not None else {})
+        if isinstance(span, RecordedSpan):
+            span.is_parent_remote = is_remote
+        return span
 
     def samples(self, position: Trace, parent: Trace | None) -> bool:
         """Return whether a span is recorded, before anything is made of it.
@@ -79,7 +101,7 @@ class Tracing:
         return self._recorder is not None and self._sampler.samples(position.trace_id, parent)
 
     def start_at(
-        self, position: Trace, name: str, kind: SpanKind, above: SpanContext | None, attributes: Mapping[str, Any]
+        self, position: Trace, name: str, kind: SpanKind, above: Trace | SpanContext | None, attributes: Attributes
     ) -> Span:
         """Return a new span at a position that is known already; the decision to record it comes before any cost.
 
@@ -88,16 +110,16 @@ class Tracing:
             name: A name of low cardinality.
             kind: Which side of a call it is.
             above: The caller's position, if any.
-            attributes: What is known at the start.
+            attributes: What is known at the start; the span takes the mapping over.
 
         """
-        sampled = self.samples(position, trace_of(above) if above else None)
-        if self._recorder is None:
+        recorder = self._recorder
+        if recorder is None:
             return PositionSpan(position)
-        position = position.marked(sampled=sampled)
-        if not sampled:
-            return PositionSpan(position)
-        return self._recorder.record(name, position.span_context(), kind, above, attributes)
+        parent = trace_of(above) if isinstance(above, SpanContext) else above
+        sampled = self._sampler.samples(position.trace_id, parent)
+        trace = position.marked(sampled=sampled)
+        return RecordedSpan(trace, name, kind, parent, attributes, recorder.finish) if sampled else PositionSpan(trace)
 
     @contextmanager
     def span(self, name: str, *, kind: SpanKind = SpanKind.INTERNAL, **attributes: Any) -> Iterator[Span]:
@@ -106,18 +128,21 @@ class Tracing:
         Args:
             name: A name of low cardinality.
             kind: Which side of a call it is.
-            attributes: What is known at the start; `_` in a name becomes `.`.
+            attributes: What is known at the start; `_` in a name becomes `.`, unless the name has a `.` already.
 
         """
-        named = {key.replace("_", "."): value for key, value in attributes.items()}
-        with attached(self.start(name, kind=kind, parent=current_trace(), is_remote=False, attributes=named)) as span:
-            try:
-                yield span
-            except Exception as error:
-                record_error(span, error)
-                raise
-            finally:
-                span.end()
+        span = self.start(name, kind=kind, parent=current_trace(), is_remote=False, attributes=dotted(attributes))
+        with ending(span), attached(span):
+            yield span
+
+    def flush(self, timeout: float = 3.0) -> bool:
+        """Export what waits, and return whether nothing does any more.
+
+        Args:
+            timeout: Seconds.
+
+        """
+        return self._recorder.flush(timeout) if self._recorder else True
 
     def shutdown(self) -> None:
         """Export what is waiting, for a bounded time, and stop."""
@@ -125,41 +150,33 @@ class Tracing:
             self._recorder.shutdown()
 
 
-@contextmanager
-def attached(span: Span) -> Iterator[Span]:
-    """Make a span the current one within the block.
+def _recorder(
+    settings: Settings, exporter: "SpanExporter | None", processor: "SpanProcessor | None"
+) -> SpanRecorder | None:
+    # Here, so that a service without an endpoint loads nothing of it.
+    if processor is not None:
+        from .sdk_spans import ProcessorRecorder
+
+        return ProcessorRecorder(processor, resource_of(settings))
+    if exporter is None and not settings.records_traces:
+        return None
+    from .spans import create_recorder
+
+    return create_recorder(settings, resource_of(settings), exporter)
+
+
+def resource_of(settings: Settings) -> dict[str, str]:
+    """Return the attributes of who is speaking.
 
     Args:
-        span: The span; it is not ended.
+        settings: The service's; OpenTelemetry's variables win.
 
     """
-    trace = position_of(span)
-    ids = {"trace_id": trace.trace_id, "span_id": trace.span_id} if trace else {}
-    token = open_span(span)
-    try:
-        with request_context(**ids):
-            yield span
-    finally:
-        close_trace(token)
-
-
-def record_error(span: Span, error: BaseException) -> None:
-    """Note on a span that it failed, without secrets.
-
-    Args:
-        span: The span.
-        error: What was raised.
-
-    """
-    if span.is_recording():
-        kind = type(error).__qualname__
-        span.set_attribute("error.type", kind)
-        span.add_event("exception", {"exception.type": kind, "exception.message": redact_text(str(error))})
-        span.set_status(StatusCode.ERROR)
-
-
-def _recorder(settings: Settings, processor: "SpanProcessor | None") -> "Recorder":
-    # Here, so that a service without an endpoint does not load the SDK.
-    from .spans import Recorder
-
-    return Recorder(settings, processor)
+    return {
+        "service.name": settings.service_name,
+        "service.version": settings.service_version,
+        "deployment.environment.name": settings.environment,
+        "telemetry.sdk.language": "python",
+        "telemetry.sdk.name": "app",
+        **settings.resource_attributes,
+    }
