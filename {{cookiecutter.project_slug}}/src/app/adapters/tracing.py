@@ -135,6 +135,13 @@ class Tracing:
         with ending(span), attached(span):
             yield span
 
+    def install(self) -> None:
+        """Take spans of libraries and their instrumentations too, when any are recorded: for the whole process."""
+        if self.records:
+            from .tracer_provider import install_tracer_provider
+
+            install_tracer_provider(self)
+
     def flush(self, timeout: float = 3.0) -> bool:
         """Export what waits, and return whether nothing does any more.
 

@@ -19,6 +19,7 @@ def main() -> int:
     except ConfigurationError as error:
         print(error, file=sys.stderr)  # noqa: T201 -- logging needs the settings that could not be read
         return 1
+    services.tracing.install()
     services.reporting.watch_process()
     return 0 if serve(app, services) else 1
 
