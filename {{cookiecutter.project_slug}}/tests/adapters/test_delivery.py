@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from app.adapters.delivery import LINE_OVERHEAD, Account, Delivery
+from app.adapters.delivery import BATCH_BYTES, FINISH_LINES, HURRY_BYTES, LINE_OVERHEAD, Account, Delivery
 from app.adapters.sinks import FileDescriptorSink, Sink
 
 SOURCE = Path(__file__).parents[2] / "src"
@@ -242,6 +242,40 @@ def test_queue_is_bounded_in_bytes() -> None:
     assert delivered.account.queued == 4
     sink.open.set()
     delivered.close()
+
+
+@pytest.mark.parametrize(
+    ("max_bytes", "end", "largest"),
+    [
+        (100_000_000, Delivery.flush, BATCH_BYTES),
+        (8_000_000, Delivery.flush, HURRY_BYTES),
+        (100_000_000, Delivery.close, HURRY_BYTES),
+    ],
+)
+def test_batches(max_bytes: int, end: Callable[[Delivery], object], largest: int) -> None:
+    """Batches are small, so that callers get the interpreter's lock, unless the queue fills or the log closes."""
+    sink = Collected()
+    sink.open.clear()
+    batches: list[int] = []
+
+    def finish(lines: list[bytes]) -> list[bytes]:
+        batches.append(sum(map(len, lines)) + LINE_OVERHEAD * len(lines))
+        return lines
+
+    delivered = delivery(sink, finish=finish, max_bytes=max_bytes)
+    size = BATCH_BYTES // FINISH_LINES - LINE_OVERHEAD
+    for _ in range(16 * FINISH_LINES):
+        delivered.put(b"x" * (size - 1) + b"\n")
+    writes: list[int] = []
+    write = sink.write
+    sink.write = lambda lines: (writes.append(len(lines)), write(lines))[1]  # type: ignore[method-assign,func-returns-value]
+    sink.open.set()
+    end(delivered)
+    delivered.close()
+    assert len(sink.lines) == 16 * FINISH_LINES
+    assert max(writes) * (size + LINE_OVERHEAD) <= largest + size + LINE_OVERHEAD
+    assert max(writes) * (size + LINE_OVERHEAD) > largest // 2
+    assert max(batches) <= BATCH_BYTES + size + LINE_OVERHEAD
 
 
 def test_lines_that_cannot_be_finished() -> None:

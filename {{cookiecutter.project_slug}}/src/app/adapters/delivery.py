@@ -27,8 +27,13 @@ RETRY_SECONDS = 0.1
 CLOSE_SECONDS = 4.5
 # What a line costs in memory besides its bytes: the object, and its place in the queue.
 LINE_OVERHEAD = 64
-# What is written together: in a burst the thread gets the interpreter's lock once in a while, and must keep pace.
-BATCH_BYTES = 1024 * 1024
+# What is delivered at once: it takes about a millisecond, in which callers may have to wait for the interpreter's lock.
+BATCH_BYTES = 256 * 1024
+# Between two batches callers get the lock: to give it back for no time is not enough, they would find it taken again.
+PAUSE_SECONDS = 0.00005
+# Unless this share of the queue is filled, or the log closes: then batches are larger, and nothing is between them.
+HURRY_SHARE = 0.25
+HURRY_BYTES = 1024 * 1024
 # What is finished together stays in the processor's cache.
 FINISH_LINES = 256
 # Errors may use this much more than the limit, so that they are kept when all else is dropped.
@@ -218,20 +223,24 @@ class Delivery:
     def _deliver(self) -> None:
         """Write what has gathered; a line leaves the account only when the sink has it."""
         written, lost, bytes_out, lines = self._progress
+        waiting_bytes = self._bytes_in - bytes_out
+        is_in_hurry = self._closing or waiting_bytes > self._max_bytes * HURRY_SHARE
+        count = self._count(HURRY_BYTES if is_in_hurry else BATCH_BYTES, waiting_bytes)
         # In one step of the interpreter, so that at no time a line is in neither of the two.
-        lines.extend(map(deque.popleft, repeat(self._queue, self._batch_lines())))
-        bytes_out += sum(map(len, lines)) + LINE_OVERHEAD * len(lines)
+        lines.extend(map(deque.popleft, repeat(self._queue, count)))
+        bytes_out += sum(map(len, lines)) + LINE_OVERHEAD * count
         if self._bring(partial(self._finish_all, lines)):
-            self._progress = _Progress(written + len(lines), lost, bytes_out, [])
+            self._progress = _Progress(written + count, lost, bytes_out, [])
             self._tell_losses()
         else:
-            self._progress = _Progress(written, lost + len(lines), bytes_out, [])
+            self._progress = _Progress(written, lost + count, bytes_out, [])
+        if self._queue and not is_in_hurry:
+            time.sleep(PAUSE_SECONDS)
 
-    def _batch_lines(self) -> int:
-        """Return how many of the lines that wait are about `BATCH_BYTES`."""
+    def _count(self, size: int, waiting_bytes: int) -> int:
+        """Return how many of the lines that wait are about so many bytes."""
         waiting = len(self._queue)
-        waiting_bytes = max(1, self._bytes_in - self._progress.bytes_out)
-        return min(waiting, 1 + BATCH_BYTES * waiting // waiting_bytes)
+        return min(waiting, 1 + size * waiting // max(1, waiting_bytes))
 
     def _finish_all(self, lines: list[bytes]) -> list[bytes]:
         parts = (lines[start : start + FINISH_LINES] for start in range(0, len(lines), FINISH_LINES))
