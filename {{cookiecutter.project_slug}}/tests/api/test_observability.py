@@ -38,6 +38,13 @@ async def test_bad_request_id_is_replaced(client: httpx2.AsyncClient, sent: str)
     assert response.headers["x-request-id"] not in ("", sent)
 
 
+@pytest.mark.parametrize(("sent", "shown"), [("order-flow_7", "order-flow_7"), ("a b", None), ("x" * 129, None)])
+async def test_correlation_id(client: httpx2.AsyncClient, log: Log, sent: str, shown: str | None) -> None:
+    """The id of the work that a request is a part of is on its lines, when it could do no harm."""
+    await client.get("/orders", headers={"x-correlation-id": sent})
+    assert log.named("http.request")[0].get("correlation_id") == shown
+
+
 async def test_access_line(client: httpx2.AsyncClient, log: Log) -> None:
     """A request is one line at its end, with the template of its route."""
     await client.get("/orders/42", headers={"user-agent": "curl/8"})

@@ -260,6 +260,24 @@ def test_trusted_proxies(tmp_path: Path, trusted: str, seen: str) -> None:
     assert [line["client_ip"] for line in process.events() if line["event"] == "http.request"] == [seen]
 
 
+def test_nothing_leaks_between_requests_of_a_connection(tmp_path: Path) -> None:
+    """What one request says of itself is on none of the next one's lines, though both use one connection."""
+    with running(tmp_path) as process:
+        with closing(HTTPConnection("127.0.0.1", process.port, timeout=5)) as connection:
+            for headers in ({"X-Request-ID": "r1", "X-Correlation-ID": "c1", "User-Agent": "first"}, {}):
+                connection.request("GET", "/orders", headers=headers)
+                with connection.getresponse() as response:
+                    response.read()
+        process.popen.send_signal(signal.SIGTERM)
+        assert process.popen.wait(PATIENCE) == 0
+    first, second = (line for line in process.events() if line["event"] == "http.request")
+    assert (first["request_id"], first["correlation_id"], first["user_agent"]) == ("r1", "c1", "first")
+    assert "correlation_id" not in second
+    assert second["request_id"] != "r1"
+    assert second["trace_id"] != first["trace_id"]
+    assert second["user_agent"] is None
+
+
 def test_log_lines_are_counted(tmp_path: Path) -> None:
     """The process counts what it logs."""
     with running(tmp_path) as process, closing(HTTPConnection("127.0.0.1", process.port, timeout=5)) as connection:

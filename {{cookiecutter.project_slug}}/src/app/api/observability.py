@@ -19,6 +19,7 @@ from ..core.context import Context, close_context, open_context
 from ..core.logging import Logger, get_logger, mark_reported
 from ..core.tracing import (
     Trace,
+    accept_correlation_id,
     accept_request_id,
     close_trace,
     continue_trace,
@@ -34,7 +35,7 @@ METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS",
 OTHER_METHOD = "_OTHER"
 CLIENT_CLOSED_REQUEST = 499
 SERVER_ERROR = 500
-_READ = frozenset({b"x-request-id", b"traceparent", b"tracestate", b"user-agent"})
+_READ = frozenset({b"x-request-id", b"x-correlation-id", b"traceparent", b"tracestate", b"user-agent"})
 _NOTHING: list[str] = []
 
 
@@ -64,7 +65,8 @@ class Exchange:
     """
 
     __slots__ = (
-        "_send", "error", "method", "request_id", "scope", "span", "started", "status_code", "trace", "user_agent",
+        "_send", "correlation_id", "error", "method", "request_id", "scope", "span", "started", "status_code", "trace",
+        "user_agent",
     )  # fmt: skip
 
     def __init__(self, scope: Scope, send: Send, trace: Trace, request_id: str) -> None:
@@ -73,6 +75,7 @@ class Exchange:
         self.trace = trace
         self.request_id = request_id
         self.user_agent = _NOTHING
+        self.correlation_id: str | None = None
         # One of a known few, or a caller could make as many series as it likes.
         self.method = scope["method"] if scope["method"] in METHODS else OTHER_METHOD
         # What is recorded, if anything is.
@@ -116,6 +119,8 @@ class ObservabilityMiddleware:
         exchange = self._begin(scope, send)
         trace = exchange.trace
         context = Context(request_id=exchange.request_id, trace_id=trace.trace_id, span_id=trace.span_id)
+        if exchange.correlation_id is not None:
+            context["correlation_id"] = exchange.correlation_id
         opened = open_context(context)
         position = open_trace(trace) if exchange.span is None else open_span(exchange.span)
         try:
@@ -142,6 +147,8 @@ class ObservabilityMiddleware:
             trace = trace.marked(sampled=self._tracing.samples(trace, parent))
         exchange = Exchange(scope, send, trace, accept_request_id(sent.get(b"x-request-id", _NOTHING)))
         exchange.user_agent = sent.get(b"user-agent", _NOTHING)
+        if b"x-correlation-id" in sent:
+            exchange.correlation_id = accept_correlation_id(sent[b"x-correlation-id"])
         self._metrics.request_started(exchange.method)
         if self._tracing.records and trace.sampled:
             exchange.span = self._start_span(exchange, parent)

@@ -282,6 +282,14 @@ def accept_request_id(values: Sequence[str]) -> str:
         values: The values of all `X-Request-ID` headers.
 
     """
-    if len(values) == 1 and _REQUEST_ID.fullmatch(values[0]):
-        return values[0]
-    return new_trace_id()
+    return accept_correlation_id(values) or new_trace_id()
+
+
+def accept_correlation_id(values: Sequence[str]) -> str | None:
+    """Return the id of the work that a request is a part of, when it is as a request id may be, else nothing.
+
+    Args:
+        values: The values of all `X-Correlation-ID` headers.
+
+    """
+    return values[0] if len(values) == 1 and _REQUEST_ID.fullmatch(values[0]) else None
