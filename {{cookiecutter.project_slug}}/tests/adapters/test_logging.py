@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import structlog
 from opentelemetry import trace
 
 from app.adapters.logging import configure_logging
@@ -260,6 +261,27 @@ def test_exception(log: Log, method: str) -> None:
     (line,) = log.events
     assert line["level"] == "error"
     assert [cause["type"] for cause in line["exception"]] == ["RuntimeError", "KeyError"]
+
+
+@pytest.mark.parametrize("log_format", ["json", "logfmt", "console"])
+def test_local_variables_are_not_logged(settings: Settings, log_format: str) -> None:
+    """What variables held when an exception was raised is in no line, whoever logs it and in whatever format."""
+    log = configured(settings, format=log_format)
+
+    def fails(argument: str) -> None:
+        variable = argument * 2
+        raise RuntimeError(variable[:0])
+
+    try:
+        fails("hidden" + "-value")
+    except RuntimeError as error:
+        get_logger("app").exception("failed")
+        get_logger("app").error("failed", exc_info=error)
+        logging.getLogger("lib").exception("failed")
+        structlog.get_logger("lib").exception("failed")
+    assert len(log) == 4
+    assert all("RuntimeError" in line for line in log)
+    assert "hidden-value" not in "".join(log)
 
 
 def test_stack(log: Log) -> None:

@@ -161,6 +161,19 @@ def test_standard_error(start: Start, tmp_path: Path, monkeypatch: pytest.Monkey
     assert " event=placed " in (tmp_path / "stdout").read_text()
 
 
+def test_terminal(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A terminal shows lines in colour."""
+    master, slave = os.openpty()
+    outputs = start({}, format="console")
+    with os.fdopen(slave, "w") as terminal:
+        monkeypatch.setattr(sys, "stdout", terminal)
+        outputs = Outputs(outputs._settings)
+        outputs.route("app", 20, None)(b'{"level":"info","event":"placed"}\n', False)
+        outputs.close()
+        assert b"\x1b[" in os.read(master, 1000)
+    os.close(master)
+
+
 @pytest.mark.parametrize("sink", ["folder", "file/below.log", "/dev/null"])
 def test_file_that_cannot_be_opened(start: Start, tmp_path: Path, sink: str) -> None:
     """A layer whose file cannot be opened stops the start with the setting, the value and what is allowed."""
