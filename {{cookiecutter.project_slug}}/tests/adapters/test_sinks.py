@@ -119,23 +119,25 @@ ROTATING = """
 import sys
 from pathlib import Path
 from app.adapters.sinks import FileSink
-sink = FileSink(Path(sys.argv[1]), max_bytes=20_000, backup_count=1000)
-for start in range(0, 5000, 50):
-    sink.write([b"%s %04d\\n" % (sys.argv[2].encode(), number) for number in range(start, start + 50)])
+folder, name = Path(sys.argv[1]), sys.argv[2]
+sink = FileSink(folder / "app.log", max_bytes=1_000, backup_count=500)
+(folder / f"ready-{name}").touch()
+while len(list(folder.glob("ready-*"))) < 4:
+    pass
+for start in range(0, 4000, 10):
+    sink.write([b"%s %04d\\n" % (name.encode(), number) for number in range(start, start + 10)])
 """
 
 
 def test_processes_rotate_one_file(tmp_path: Path) -> None:
     """Several processes write and rotate one file: every line is there once, whole, and no file is too large."""
-    path = tmp_path / "app.log"
-    command = [sys.executable, "-c", ROTATING, str(path)]
+    command = [sys.executable, "-c", ROTATING, str(tmp_path)]
     processes = [subprocess.Popen([*command, name], env=variables()) for name in "abcd"]
     assert [process.wait(PATIENCE) for process in processes] == [0, 0, 0, 0]
     files = list(tmp_path.glob("app.log*"))
     lines = sorted(line for file in files for line in file.read_text().splitlines())
-    assert lines == sorted(f"{name} {number:04d}" for name in "abcd" for number in range(5000))
-    assert len(files) == 8
-    assert max(file.stat().st_size for file in files) <= 20_000
+    assert lines == sorted(f"{name} {number:04d}" for name in "abcd" for number in range(4000))
+    assert max(file.stat().st_size for file in files) <= 1_000
 
 
 @pytest.mark.parametrize("max_bytes", [0, 1000])

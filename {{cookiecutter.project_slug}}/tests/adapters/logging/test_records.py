@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from app.adapters.logging import configure_logging
+from app.adapters.logging.records import RecordHandler
 from app.settings import LogSettings, Settings
 
 from ...conftest import Log
@@ -71,6 +72,14 @@ def test_basic_config(log: Log, capfd: pytest.CaptureFixture[str]) -> None:
     logging.getLogger("lib").debug("not wanted")
     assert [line["event"] for line in log.events] == ["no account [redacted]"]
     assert capfd.readouterr() == ("", "")
+
+
+def test_library_that_looks_for_handlers(settings: Settings) -> None:
+    """A library that sets logging up only when nobody has finds that somebody has."""
+    configure_logging(settings, sink=lambda _line: None)
+    assert logging.getLogger("lib").hasHandlers()
+    logging.basicConfig()
+    assert [type(handler) for handler in logging.root.handlers] == [RecordHandler]
 
 
 SERVERS: dict[str, Any] = {
