@@ -157,8 +157,7 @@ class ObservabilityMiddleware:
     def _start_span(self, exchange: Exchange, parent: Trace | None) -> Span:
         scope, method = exchange.scope, exchange.method
         attributes = {"http.request.method": method, "url.path": scope["path"], "url.scheme": scope["scheme"]}
-        above = parent.span_context(is_remote=True) if parent else None
-        return self._tracing.start_at(exchange.trace, method, SpanKind.SERVER, above, attributes)
+        return self._tracing.start_at(exchange.trace, method, SpanKind.SERVER, parent, attributes)
 
     def _finish(self, exchange: Exchange) -> None:
         seconds = time.perf_counter() - exchange.started
