@@ -2,12 +2,15 @@
 
 import gzip
 import socket
+import ssl
 import threading
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
@@ -235,6 +238,19 @@ def test_tls_is_spoken(exporter: Make, collector: Collector) -> None:
     assert (sent.lost, sent.may_retry) == (1, True)
     assert "SSL" in sent.reason
     assert collector.requests == []
+
+
+def test_certificates(exporter: Make, collector: Collector, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The collector is held against the authorities that are given, and gets the service's own certificate."""
+    trust = Mock(wraps=ssl.create_default_context())
+    create = Mock(return_value=trust)
+    monkeypatch.setattr("app.adapters.otlp.ssl.create_default_context", create)
+    files = {name: Path(name) for name in ("certificate", "client_certificate", "client_key")}
+    trust.load_cert_chain = Mock()
+    sender = exporter(collector.url.replace("http://", "https://"), **files)
+    assert [export(sender).lost for _ in range(2)] == [1, 1]
+    create.assert_called_once_with(cafile=Path("certificate"))
+    trust.load_cert_chain.assert_called_once_with(Path("client_certificate"), Path("client_key"))
 
 
 @pytest.mark.parametrize("login", ["", f"ada:{PASSWORD}@"])

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from app.core.context import bind_context, current_context, request_context, set_user_id
+from app.core.context import Context, bind_context, current_context, request_context, set_user_id
 
 
 def test_fields_live_within_the_block() -> None:
@@ -71,3 +71,14 @@ async def test_threads_and_tasks_below_belong_to_the_context() -> None:
 
 async def _bind_task() -> None:
     bind_context(task=2)
+
+
+def test_part_of_a_work() -> None:
+    """A part has fields of its own, and what is bound in it is bound around it; its own fields are not."""
+    work = Context(request_id="r1", span_id="outer")
+    part = work.part({"span_id": "inner"})
+    rendered = work.rendered()
+    part.part({}).bind({"user_id": "ada"})
+    assert part == {"request_id": "r1", "span_id": "inner", "user_id": "ada"}
+    assert work == {"request_id": "r1", "span_id": "outer", "user_id": "ada"}
+    assert work.rendered() == rendered + b',"user_id":"ada"'

@@ -6,7 +6,7 @@ import pytest
 from opentelemetry import trace as otel
 from opentelemetry.trace import NonRecordingSpan, SpanKind, Status, StatusCode
 
-from app.core.context import current_context
+from app.core.context import bind_context, current_context, request_context
 from app.core.spans import (
     MAX_ATTRIBUTES,
     MAX_EVENTS,
@@ -18,6 +18,7 @@ from app.core.spans import (
     ending,
     record_error,
     recorded_span,
+    running,
 )
 from app.core.tracing import PositionSpan, Trace, close_trace, current_trace, open_span, trace_of
 
@@ -206,6 +207,29 @@ def test_attached(span: RecordedSpan) -> None:
         assert otel.get_current_span() is span
         assert current_context() == {"trace_id": POSITION.trace_id, "span_id": POSITION.span_id}
     assert (current_trace(), current_context()) == (None, {})
+
+
+def test_what_is_bound_within_a_span(span: RecordedSpan) -> None:
+    """What a part of a request binds is on the request's own lines too, whether spans are recorded or not."""
+    with request_context(request_id="r1"):
+        with attached(span), attached(span):
+            bind_context(user_id="ada")
+            assert current_context()["user_id"] == "ada"
+        assert current_context() == {"request_id": "r1", "user_id": "ada"}
+    assert current_context() == {}
+
+
+def test_running(span: RecordedSpan, finished: list[RecordedSpan]) -> None:
+    """A block runs in a span that ends with it, however it ends."""
+
+    def block() -> None:
+        with running(span) as given:
+            assert (given, current_trace()) == (span, POSITION)
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        block()
+    assert (finished, span.status.name, current_trace()) == ([span], "ERROR", None)
 
 
 def test_attached_without_a_position() -> None:

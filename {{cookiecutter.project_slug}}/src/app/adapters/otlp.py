@@ -12,6 +12,7 @@ import ssl
 import time
 from collections.abc import Mapping, Sequence
 from email.utils import parsedate_to_datetime
+from functools import cached_property
 from typing import NamedTuple
 from urllib.parse import SplitResult, unquote, urlsplit
 from urllib.request import getproxies, proxy_bypass
@@ -109,10 +110,19 @@ class OtlpExporter:
                 self._target = self._endpoint.url
                 self._headers |= _credentials("Proxy-Authorization", proxy)
             return http.client.HTTPConnection(at, at_port, timeout=timeout)
-        connection = http.client.HTTPSConnection(at, at_port, timeout=timeout, context=_trust(self._endpoint))
+        connection = http.client.HTTPSConnection(at, at_port, timeout=timeout, context=self._trust)
         if proxy:
             connection.set_tunnel(host, port, _credentials("Proxy-Authorization", proxy))
         return connection
+
+    @cached_property
+    def _trust(self) -> ssl.SSLContext:
+        """Whom to trust: read from files once, not for every connection."""
+        endpoint = self._endpoint
+        context = ssl.create_default_context(cafile=endpoint.certificate)
+        if endpoint.client_certificate:
+            context.load_cert_chain(endpoint.client_certificate, endpoint.client_key)
+        return context
 
     def close(self) -> None:
         """Close the connection; the next batch opens one."""
@@ -142,13 +152,6 @@ def _proxy(url: SplitResult) -> SplitResult | None:
     if not address or proxy_bypass(url.netloc.rpartition("@")[2]):
         return None
     return urlsplit(address if "://" in address else f"http://{address}")
-
-
-def _trust(endpoint: TracesEndpoint) -> ssl.SSLContext:
-    context = ssl.create_default_context(cafile=endpoint.certificate)
-    if endpoint.client_certificate:
-        context.load_cert_chain(endpoint.client_certificate, endpoint.client_key)
-    return context
 
 
 def _outcome(answer: Answer, count: int) -> Sent:

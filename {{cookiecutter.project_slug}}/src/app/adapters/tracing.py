@@ -3,13 +3,13 @@
 Without an endpoint nothing that exports is loaded, and a span costs two random numbers.
 """
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, Protocol
 
 from opentelemetry.trace import Span, SpanContext, SpanKind
 
-from ..core.spans import Attributes, RecordedSpan, attached, dotted, ending, record_error
+from ..core.spans import Attributes, RecordedSpan, attached, dotted, record_error, running
 from ..core.tracing import PositionSpan, Sampler, Trace, continue_trace, current_trace, trace_of
 from ..settings import Settings
 
@@ -121,8 +121,7 @@ class Tracing:
         trace = position.marked(sampled=sampled)
         return RecordedSpan(trace, name, kind, parent, attributes, recorder.finish) if sampled else PositionSpan(trace)
 
-    @contextmanager
-    def span(self, name: str, *, kind: SpanKind = SpanKind.INTERNAL, **attributes: Any) -> Iterator[Span]:
+    def span(self, name: str, *, kind: SpanKind = SpanKind.INTERNAL, **attributes: Any) -> AbstractContextManager[Span]:
         """Run a block in a span below the current one; an exception is recorded, redacted, and raised again.
 
         Args:
@@ -131,9 +130,8 @@ class Tracing:
             attributes: What is known at the start; `_` in a name becomes `.`, unless the name has a `.` already.
 
         """
-        span = self.start(name, kind=kind, parent=current_trace(), is_remote=False, attributes=dotted(attributes))
-        with ending(span), attached(span):
-            yield span
+        parent = current_trace()
+        return running(self.start(name, kind=kind, parent=parent, is_remote=False, attributes=dotted(attributes)))
 
     def install(self) -> None:
         """Take spans of libraries and their instrumentations too, when any are recorded: for the whole process."""

@@ -16,17 +16,33 @@ import orjson
 class Context(dict[str, Any]):
     """The fields of a unit of work, and how they look in a line of JSON, rendered once."""
 
-    __slots__ = ("_rendered",)
+    __slots__ = ("_around", "_rendered")
     _rendered: bytes | None
+    _around: "Context | None"
 
     def __init__(self, *args: Any, **fields: Any) -> None:
         super().__init__(*args, **fields)
         self._rendered = None
+        self._around = None
+
+    def part(self, fields: Mapping[str, Any]) -> "Context":
+        """Return the context of a part of the same work: its own fields besides; what is bound there is bound here.
+
+        Args:
+            fields: The part's own.
+
+        """
+        part = Context(self)
+        part.update(fields)
+        part._around = self
+        return part
 
     def bind(self, fields: Mapping[str, Any]) -> None:
         """Add fields."""
         self.update(fields)
         self._rendered = None
+        if self._around is not None:
+            self._around.bind(fields)
 
     def rendered(self) -> bytes:
         """Return the fields as JSON, each preceded by a comma; raises TypeError when one is no JSON."""

@@ -4,15 +4,15 @@ They are OpenTelemetry's `Span` to whoever uses them (https://opentelemetry.io/d
 SDK's cost: nothing is checked, copied or encoded while a request waits.
 """
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, suppress
 from time import time_ns
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 from opentelemetry.trace import Span, SpanContext, SpanKind, Status, StatusCode, get_current_span
 from opentelemetry.util import types
 
-from .context import request_context
+from .context import Context, close_context, current_context, open_context
 from .redaction import redact_text
 from .tracing import Placed, Trace, close_trace, continue_trace, open_span, position_of, trace_of
 
@@ -200,39 +200,85 @@ def recorded_span() -> RecordedSpan | None:
     return span if span.__class__ is RecordedSpan and not span.end_time else None
 
 
-@contextmanager
-def attached(span: AnySpan) -> Iterator[AnySpan]:
-    """Make a span the current one within the block, for the log too.
+class _Attached(Generic[AnySpan]):
+    """A block in which a span is the current one; a class, since a generator would cost more than the span itself."""
 
-    Args:
-        span: The span; it is not ended.
+    __slots__ = ("_opened", "_span", "_token")
 
-    """
-    trace = position_of(span)
-    ids = {"trace_id": trace.trace_id, "span_id": trace.span_id} if trace else {}
-    token = open_span(span)
-    try:
-        with request_context(**ids):
-            yield span
-    finally:
-        close_trace(token)
+    def __init__(self, span: AnySpan) -> None:
+        self._span = span
+
+    def __enter__(self) -> AnySpan:
+        span = self._span
+        trace = position_of(span)
+        ids = {"trace_id": trace.trace_id, "span_id": trace.span_id} if trace else {}
+        around = current_context()
+        self._token = open_span(span)
+        self._opened = open_context(around.part(ids) if isinstance(around, Context) else Context(around, **ids))
+        return span
+
+    def __exit__(self, kind: object, error: BaseException | None, _traceback: object) -> None:
+        close_context(self._opened)
+        close_trace(self._token)
 
 
-@contextmanager
-def ending(span: AnySpan) -> Iterator[AnySpan]:
-    """End a span with the block; an exception is recorded, redacted, and raised again.
+class _Ending(Generic[AnySpan]):
+    """A block with which a span ends."""
+
+    __slots__ = ("_span",)
+
+    def __init__(self, span: AnySpan) -> None:
+        self._span = span
+
+    def __enter__(self) -> AnySpan:
+        return self._span
+
+    def __exit__(self, kind: object, error: BaseException | None, _traceback: object) -> None:
+        if isinstance(error, Exception):
+            record_error(self._span, error)
+        self._span.end()
+
+
+class _Running(_Attached[AnySpan]):
+    """Both."""
+
+    __slots__ = ()
+
+    def __exit__(self, kind: object, error: BaseException | None, _traceback: object) -> None:
+        super().__exit__(kind, error, _traceback)
+        if isinstance(error, Exception):
+            record_error(self._span, error)
+        self._span.end()
+
+
+def attached(span: AnySpan) -> AbstractContextManager[AnySpan]:
+    """Make a span the current one within a block, for the log too; the span is not ended.
 
     Args:
         span: The span.
 
     """
-    try:
-        yield span
-    except Exception as error:
-        record_error(span, error)
-        raise
-    finally:
-        span.end()
+    return _Attached(span)
+
+
+def ending(span: AnySpan) -> AbstractContextManager[AnySpan]:
+    """End a span with a block; an exception is recorded, redacted, and passes.
+
+    Args:
+        span: The span.
+
+    """
+    return _Ending(span)
+
+
+def running(span: AnySpan) -> AbstractContextManager[AnySpan]:
+    """Run a block in a span: it is the current one within, and ends with it.
+
+    Args:
+        span: The span.
+
+    """
+    return _Running(span)
 
 
 def dotted(attributes: Mapping[str, Any]) -> Attributes:

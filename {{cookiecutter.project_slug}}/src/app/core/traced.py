@@ -12,7 +12,7 @@ from typing import Any, ParamSpec, TypeVar, cast
 
 from opentelemetry.trace import SpanKind
 
-from .spans import Attributes, RecordedSpan, attached, dotted, ending, recorded_span
+from .spans import Attributes, RecordedSpan, attached, dotted, ending, recorded_span, running
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -62,7 +62,7 @@ def _function(function: Callable[..., Any], begin: Begin) -> Callable[..., Any]:
         above = recorded_span()
         if above is None:
             return function(*args, **kwargs)
-        with ending(begin(above)) as span, attached(span):
+        with running(begin(above)):
             return function(*args, **kwargs)
 
     return call
@@ -74,7 +74,7 @@ def _coroutine(function: Callable[..., Awaitable[Any]], begin: Begin) -> Callabl
         above = recorded_span()
         if above is None:
             return await function(*args, **kwargs)
-        with ending(begin(above)) as span, attached(span):
+        with running(begin(above)):
             return await function(*args, **kwargs)
 
     return call
