@@ -108,6 +108,14 @@ def test_what_is_in_the_log_is_not_logged_again(reporting: ErrorReporting, colle
     assert is_reported(logged)
 
 
+def test_nobody_wants_it(outcomes: Outcomes, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An error that the caller logs, and that no other reporter takes, is not even described."""
+    monkeypatch.setattr("app.adapters.reporting.build_report", pytest.fail)
+    reporting = ErrorReporting(to_log=LogReporter(), cap=ReportCap(1, 60), on_outcome=outcomes.add)
+    assert [reporting.report(broken(), HERE, in_log=True) for _ in range(3)] == [None] * 3
+    assert outcomes == []
+
+
 def test_storm(reporting: ErrorReporting, collected: Collected, outcomes: Outcomes, log: Log) -> None:
     """Of a storm a few are reported, the rest is counted per reporter, and told at the latest at the end."""
     ids = [reporting.report(broken(str(number)), HERE) for number in range(100)]

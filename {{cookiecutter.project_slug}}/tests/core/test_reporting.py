@@ -133,6 +133,9 @@ def test_report_of_any_error() -> None:
     """An error that nobody foresaw is of high severity, unless the caller knows better."""
     assert (a_report().severity, a_report().code, a_report().retryable) == (Severity.HIGH, "INTERNAL_ERROR", False)
     assert a_report(severity=Severity.CRITICAL).severity is Severity.CRITICAL
+    assert a_report(severity="critical").severity is Severity.CRITICAL
+    assert a_report(code="DATABASE_ERROR").code == "DATABASE_ERROR"
+    assert a_report(severity="dreadful").severity is Severity.HIGH
 
 
 def test_open_context_is_in_the_report() -> None:

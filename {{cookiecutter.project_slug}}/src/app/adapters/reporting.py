@@ -74,7 +74,7 @@ class ErrorReporting:
             in_log: Whether the caller writes it to the log itself.
 
         Returns:
-            The report's id, or None when the cap held it back.
+            The report's id, or None when the cap held it back or no reporter wants it.
 
         """
         try:
@@ -85,6 +85,10 @@ class ErrorReporting:
             return None
 
     def _take(self, error: BaseException, context: ErrorContext, *, in_log: bool) -> str | None:
+        if not self._workers and (in_log or self._to_log is None):
+            # Nobody wants it: describing an error is not free.
+            mark(error, None)
+            return None
         fingerprint = fingerprint_of(error, context.operation)
         suppressed = self._cap.admit(fingerprint, time.monotonic())
         if suppressed is None:

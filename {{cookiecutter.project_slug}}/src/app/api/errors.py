@@ -85,9 +85,8 @@ async def last_resort(request: Request, error: Exception) -> Response:
 def _context_of(scope: Scope, found: Problem) -> ErrorContext:
     """Return what a report says of a request: nothing that the caller sent but the path."""
     route = route_template(scope)
-    request = {"method": scope["method"], "route": route, "path": scope["path"]}
-    answer = {"status_code": found.status, "problem_code": found.code}
-    return ErrorContext(f"{scope['method']} {route}", extra=request | answer)
+    request = {"method": scope["method"], "route": route, "path": scope["path"], "status_code": found.status}
+    return ErrorContext(f"{scope['method']} {route}", code=found.code, extra=request)
 
 
 def has_other_handlers(app: FastAPI) -> bool:

@@ -76,7 +76,7 @@ def report_error(error: BaseException, context: ErrorContext | None = None, /, *
     Args:
         error: What was raised.
         context: What the process was doing.
-        fields: More of it: `operation`, `entity`, `user_id`, `severity`, and whatever else helps.
+        fields: More of it: `operation`, `entity`, `user_id`, `severity`, `code`, and whatever else helps.
 
     Returns:
         The report's id, or None when there is none: too many of the same fault, or nothing but the log to report to.

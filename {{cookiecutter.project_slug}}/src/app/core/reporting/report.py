@@ -38,6 +38,7 @@ class ErrorContext:
         entity: On what, such as `order 7`.
         user_id: For whom; that of the log context when left out.
         severity: How much attention the error needs, instead of its own severity.
+        code: What the caller was told, for an error that has no code of its own.
         extra: What else helps; redacted like a log line.
 
     """
@@ -46,6 +47,7 @@ class ErrorContext:
     entity: str | None = None
     user_id: str | None = None
     severity: Severity | None = None
+    code: str | None = None
     extra: Mapping[str, object] = field(default_factory=dict)
 
     def with_fields(self, fields: Mapping[str, Any]) -> "ErrorContext":
@@ -60,7 +62,7 @@ class ErrorContext:
         return replace(self, **own, extra={**self.extra, **rest}) if fields else self
 
 
-_PLACES = ("operation", "entity", "user_id", "severity")
+_PLACES = ("operation", "entity", "user_id", "severity", "code")
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,8 +194,8 @@ def build_report(error: BaseException, context: ErrorContext, *, fingerprint: st
         fingerprint=fingerprint,
         timestamp=datetime.now(UTC),
         error_type=_type_of(error),
-        code=known.code if known else AppError.code,
-        severity=context.severity or (known.severity if known else Severity.HIGH),
+        code=known.code if known else str(context.code or AppError.code),
+        severity=_severity(context.severity, known.severity if known else Severity.HIGH),
         retryable=known.retryable if known else False,
         message=causes[0]["message"],
         exception=causes,
@@ -201,6 +203,11 @@ def build_report(error: BaseException, context: ErrorContext, *, fingerprint: st
         extra=_bounded({**details, **context.extra}),
         suppressed=suppressed,
     )
+
+
+def _severity(wanted: object, otherwise: Severity) -> Severity:
+    """Return what the caller wants, also as text; a word that is none must not cost the report."""
+    return Severity(wanted) if isinstance(wanted, str) and wanted in set(Severity) else otherwise
 
 
 def _named(context: ErrorContext) -> dict[str, Any]:
