@@ -13,7 +13,7 @@ from sentry_sdk import Client
 from sentry_sdk.transport import HttpTransport
 from sentry_sdk.worker import Worker
 
-from ...core.errors import Severity
+from ...core.errors import ExternalServiceError, Severity
 from ...core.redaction import redact
 from ...core.reporting import ErrorReport, is_own
 
@@ -33,7 +33,7 @@ _CONTENT = ("message", "logentry", "transaction", "exception", "contexts", "extr
 logging.getLogger("sentry_sdk.errors").handlers.clear()
 
 
-class NotDeliveredError(Exception):
+class NotDeliveredError(ExternalServiceError):
     """Sentry did not take a report."""
 
 
