@@ -138,13 +138,14 @@ async def test_new_trace(http: httpx2.AsyncClient, service: Service) -> None:
     assert re.fullmatch("00-[0-9a-f]{32}-[0-9a-f]{16}-0[13]", str(service.sent("traceparent")[0]))
 
 
-async def test_request_id_is_handed_on(http: httpx2.AsyncClient, service: Service) -> None:
-    """The request's id goes to the next service, unless the call has one of its own."""
-    with request_context(request_id="r1"):
+@pytest.mark.parametrize(("field", "header"), [("request_id", "x-request-id"), ("correlation_id", "x-correlation-id")])
+async def test_ids_are_handed_on(http: httpx2.AsyncClient, service: Service, field: str, header: str) -> None:
+    """The ids of the request go to the next service, unless the call has its own."""
+    with request_context(**{field: "r1"}):
         await http.get("/")
-        await http.get("/", headers={"x-request-id": "own"})
+        await http.get("/", headers={header: "own"})
     await http.get("/")
-    assert service.sent("x-request-id") == ["r1", "own", None]
+    assert service.sent(header) == ["r1", "own", None]
 
 
 async def test_redirect_is_a_call_of_its_own(
@@ -189,9 +190,10 @@ async def test_service_of_others(tracing: Tracing, service: Service, exporter: I
     """A service of others is told neither trace nor request id; the call is a span all the same."""
     transport = httpx2.MockTransport(service)
     async with create_http_client(tracing, propagate=False, transport=transport) as client:
-        with request_context(request_id="r1"):
+        with request_context(request_id="r1", correlation_id="c1"):
             await client.get("http://other/")
-    assert [service.sent(name) for name in ("traceparent", "tracestate", "x-request-id")] == [[None]] * 3
+    names = ("traceparent", "tracestate", "x-request-id", "x-correlation-id")
+    assert [service.sent(name) for name in names] == [[None]] * 4
     assert len(exporter.get_finished_spans()) == 1
 
 

@@ -18,6 +18,8 @@ METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS",
 OTHER_METHOD = "_OTHER"
 # A client that is given a transport ignores these: they belong to the transport.
 _CONNECTING = ("verify", "cert", "http1", "http2", "limits", "proxy", "trust_env")
+# What the other side is told of the request that is being worked on.
+_IDS = {"request_id": "X-Request-ID", "correlation_id": "X-Correlation-ID"}
 _PORTS = {"http": 80, "https": 443}
 
 
@@ -81,9 +83,11 @@ def _add_headers(request: httpx2.Request, span: Span) -> None:
     trace = position_of(span)
     if trace is not None:
         request.headers.update(trace.headers())
-    request_id = current_context().get("request_id")
-    if isinstance(request_id, str):
-        request.headers.setdefault("X-Request-ID", request_id)
+    context = current_context()
+    for field, header in _IDS.items():
+        value = context.get(field)
+        if isinstance(value, str):
+            request.headers.setdefault(header, value)
 
 
 def create_http_client(tracing: Tracing, *, propagate: bool = True, **options: Any) -> httpx2.AsyncClient:

@@ -89,6 +89,27 @@ def test_layers(start: Start, tmp_path: Path) -> None:
     }
 
 
+class Unequal:
+    """A value that cannot be compared, as an array cannot."""
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __eq__(self, other: object) -> bool:
+        """Fail."""
+        raise ValueError
+
+
+@pytest.mark.parametrize("value", [7, None, ["audit"], {"audit"}, Unequal(), "unknown"])
+def test_field_that_names_no_layer(start: Start, tmp_path: Path, value: object) -> None:
+    """A field called `layer` may hold anything: what is no layer's name is a field like any other."""
+    outputs = start({"audit": {"sink": "audit.log"}})
+    Logger("app").info("placed", layer=value)
+    Logger("app").info("placed %s", "again", layer=value)
+    assert outputs.flush()
+    assert events(tmp_path / "stdout") == ["placed", "placed again"]
+    assert events(tmp_path / "audit.log") == []
+
+
 def test_a_layers_lines(start: Start, tmp_path: Path) -> None:
     """A layer's lines are redacted like all others, and JSON whatever is on the console."""
     outputs = start({"errors": {"sink": "errors.log", "level": "ERROR"}}, format="console")

@@ -7,6 +7,7 @@ import logging
 import sys
 import time
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal, TextIO
 
@@ -39,6 +40,8 @@ class Outputs:
         self._settings = settings
         self._render = chain.LineRenderer(*identity_of(settings)).render
         self._layers = [_layer(name, layer) for name, layer in settings.log.layers.items()]
+        self._names = frozenset(settings.log.layers)
+        self._put_of = lru_cache(maxsize=4096)(self._choose)
         self._deliveries = {STDOUT: self._delivery(STDOUT, _stream(sys.stdout), self._shown(sys.stdout))}
         for name, layer in settings.log.layers.items():
             if layer.sink not in self._deliveries:
@@ -53,6 +56,10 @@ class Outputs:
             named: What its `layer` field says.
 
         """
+        # Whatever else a field of that name may hold is no layer's name, and may be no key of a cache.
+        return self._put_of(logger, number, named if isinstance(named, str) and named in self._names else None)
+
+    def _choose(self, logger: str, number: int, named: str | None) -> Put:
         sinks = sinks_of(self._layers, logger, number, named)
         puts = [self._deliveries[sink].put for sink in sinks]
         return puts[0] if len(puts) == 1 else _to_each(puts)

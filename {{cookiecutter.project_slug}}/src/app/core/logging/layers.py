@@ -29,13 +29,13 @@ class Layer:
     level: int | None = None
     propagate: bool = True
 
-    def takes(self, logger: str, number: int, named: object = None) -> bool:
+    def takes(self, logger: str, number: int, named: str | None = None) -> bool:
         """Return whether an event belongs here.
 
         Args:
             logger: The name of its logger.
             number: Its level, as the standard library numbers it.
-            named: What its `layer` field says.
+            named: Which layer it asks for.
 
         """
         if named == self.name:
@@ -48,14 +48,14 @@ class Layer:
         return not self.loggers or any(logger == name or logger.startswith(f"{name}.") for name in self.loggers)
 
 
-def sinks_of(layers: Sequence[Layer], logger: str, number: int, named: object = None) -> tuple[str, ...]:
+def sinks_of(layers: Sequence[Layer], logger: str, number: int, named: str | None = None) -> tuple[str, ...]:
     """Return the sinks that an event's line goes to, each once, standard output first.
 
     Args:
         layers: All that there are.
         logger: The name of its logger.
         number: Its level, as the standard library numbers it.
-        named: What its `layer` field says.
+        named: Which layer it asks for.
 
     """
     taking = [layer for layer in layers if layer.takes(logger, number, named)]
