@@ -91,28 +91,37 @@ class Screen:
         data = text if isinstance(text, bytes) else text.encode("utf-8", "surrogatepass")
         if self._always or _has_long_number(data):
             return True
-        shapes = data.translate(_SHAPE).split(b"\n")
-        if self._lines.issuperset(shapes):
-            return False
-        return any(map(self._suspects, shapes, data.split(b"\n")))
+        shapes = (data if data.endswith(b"\n") else data + b"\n").translate(_SHAPE)
+        start = 0
+        shape: bytes | None = None
+        while start < len(shapes):
+            # Most lines have the shape of the one before them.
+            if shape is None or not shapes.startswith(shape, start):
+                shape = shapes[start : shapes.index(b"\n", start) + 1]
+                places = self._places(shape)
+            if places is None:
+                return True
+            for place in places:
+                piece = data[start + place.start : start + place.stop]
+                if piece not in self._texts and self._suspects_text(piece):
+                    return True
+            start += len(shape)
+        return False
 
-    def _suspects(self, shape: bytes, line: bytes) -> bool:
+    def _places(self, shape: bytes) -> tuple[slice, ...] | None:
+        """Return where lines of a shape are to be looked at as they are written; None where that is everywhere."""
         if shape in self._lines:
-            return False
-        if len(line) > _LONGEST:
-            return True
+            return ()
+        if len(shape) > _LONGEST:
+            return None
         places = self._doubts.get(shape)
         if places is None:
             places = tuple(self._suspicious_places(shape))
             if not places:
                 _bounded(self._lines).add(shape)
-                return False
-            _bounded(self._doubts)[shape] = places
-        for place in places:
-            piece = line[place]
-            if piece not in self._texts and self._suspects_text(piece):
-                return True
-        return False
+            else:
+                _bounded(self._doubts)[shape] = places
+        return places
 
     def _suspicious_places(self, shape: bytes) -> Iterator[slice]:
         """Yield where a line of this shape has to be looked at as it is written: both have the same length."""
