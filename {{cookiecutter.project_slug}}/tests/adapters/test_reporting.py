@@ -185,6 +185,8 @@ def test_reporters_are_isolated(outcomes: Outcomes, collected: Collected) -> Non
     assert outcomes.count(("log", "failed")) == 3
 
 
+# Python warns of what is tested here: a fork beside a thread.
+@pytest.mark.filterwarnings("ignore:.*multi-threaded.*:DeprecationWarning")
 def test_fork(outcomes: Outcomes, collected: Collected) -> None:
     """A child counts for itself: what its parent has reported holds back nothing of its own."""
     reporting = ErrorReporting(

@@ -95,8 +95,8 @@ import sys
 from pathlib import Path
 from app.adapters.reporters.file import FileReporter
 from app.core.reporting import ErrorContext, build_report
-reporter = FileReporter(Path("errors.jsonl"), identity={}, max_bytes=40_000, backups=1000)
-for number in range(300):
+reporter = FileReporter(Path("errors.jsonl"), identity={}, max_bytes=15_000, backups=1000)
+for number in range(100):
     error = RuntimeError(f"{sys.argv[1]}-{number} " + "x" * (number % 50) * 100)
     reporter.report(build_report(error, ErrorContext(), fingerprint="f"))
 """
@@ -110,4 +110,4 @@ def test_processes_share_a_file(tmp_path: Path) -> None:
     files = list(tmp_path.glob("errors.jsonl*"))
     found = sorted(line["message"].split()[0] for line in lines(*files))
     assert len(files) > 3
-    assert found == sorted(f"{name}-{number}" for name in "abc" for number in range(300))
+    assert found == sorted(f"{name}-{number}" for name in "abc" for number in range(100))

@@ -146,6 +146,8 @@ def test_closing_all() -> None:
     assert [worker.outcomes for worker in workers] == [["delivered"]] * 3
 
 
+# Python warns of what is tested here: a fork beside a thread.
+@pytest.mark.filterwarnings("ignore:.*multi-threaded.*:DeprecationWarning")
 def test_fork() -> None:
     """A child has a queue, a thread and a connection of its own, even when it was made while the parent's were busy."""
     reporter = Collected()
