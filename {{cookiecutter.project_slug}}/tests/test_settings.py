@@ -314,3 +314,18 @@ def test_example_is_valid() -> None:
     assert load_settings(service_name="x") == Settings(
         service_name="x", service_version=documented()["SERVICE_VERSION"]
     )
+
+
+def test_workers_share_no_memory() -> None:
+    """Several processes with a store in memory would each run what is to run once: that stops the start."""
+    allowed = "HTTP__WORKERS: received 2; with IDEMPOTENCY__STORE=memory allowed: 1"
+    with pytest.raises(ConfigurationError, match=allowed):
+        load_settings(http={"workers": 2}, idempotency={"store": "memory"})
+    assert load_settings(http={"workers": 2}).http.workers == 2
+
+
+def test_workers_on_windows(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where processes cannot share what they need, one is all that is allowed."""
+    monkeypatch.setattr("app.settings.ON_WINDOWS", True)
+    with pytest.raises(ConfigurationError, match="HTTP__WORKERS: received 2; allowed on Windows: 1"):
+        load_settings(http={"workers": 2})

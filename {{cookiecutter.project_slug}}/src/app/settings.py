@@ -37,6 +37,7 @@ DRIVERS = {
     "postgresql+psycopg": "postgresql+psycopg",
 }
 _DSN = re.compile(r"https?://[^\s/@:]+(?::[^\s/@]*)?@[^\s/@]+(?:/[^\s/]+)*/\d+")
+ON_WINDOWS = os.name == "nt"
 SECRET_KEY_LENGTH = 32
 SECRET_KEY_VARIETY = 10
 
@@ -116,6 +117,7 @@ class HttpSettings(_Group):
     trusted_proxies: tuple[str, ...] = ("127.0.0.1",)
     max_body_bytes: Annotated[int, Field(ge=0)] = 1024 * 1024
     access_log_exclude: tuple[str, ...] = ("/livez", "/readyz", "/metrics")
+    workers: Annotated[int, Field(ge=1, le=256)] = 1
 
 
 class MetricsSettings(_Group):
@@ -213,6 +215,19 @@ class Settings(OtelSettings):
                 f"SECRET_KEY: missing or weak (value not shown); in production it needs at least {SECRET_KEY_LENGTH} "
                 'random characters, for example from: python -c "import secrets; print(secrets.token_urlsafe(48))"'
             )
+            raise ValueError(msg)
+        return self
+
+    @model_validator(mode="after")
+    def _workers_that_can_share(self) -> Self:
+        if self.http.workers == 1:
+            return self
+        received = f"HTTP__WORKERS: received {self.http.workers}; "
+        if self.idempotency.store == "memory":
+            msg = received + "with IDEMPOTENCY__STORE=memory allowed: 1, since each process has a memory of its own"
+            raise ValueError(msg)
+        if ON_WINDOWS:
+            msg = received + "allowed on Windows: 1, since what processes share needs POSIX"
             raise ValueError(msg)
         return self
 

@@ -142,9 +142,12 @@ def test_forked_children(folder: Path) -> None:
 
 def test_process_that_comes_after(metrics: Metrics, shared: Settings, folder: Path) -> None:
     """However often a process restarts, its counts go on rising and no file is left over."""
-    for _ in range(3):
+    for number in range(3):
         other = Metrics(shared)
+        # It has not counted yet, but answers for those before it.
+        assert value(other, REQUESTS) == (number or None)
         other.request_finished("GET", "/orders", 200, 0.02)
+        assert value(other, REQUESTS) == number + 1
         other.close()
     assert value(metrics, REQUESTS) == 3
     assert len(list(folder.glob("slot-*"))) == 2

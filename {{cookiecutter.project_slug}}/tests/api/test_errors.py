@@ -453,11 +453,12 @@ async def test_fault_at_the_start(settings: Settings, services: Services, noted:
 def test_crash_of_the_process() -> None:
     """The entry point has crashes reported, and they arrive before the process ends."""
     script = """
-import app.api.__main__ as entry
+from app.api import server
+from app.api.__main__ import main
 def serve(*_):
     raise RuntimeError("crashed")
-entry.serve = serve
-entry.main()
+server.serve = serve
+main()
 """
     ended = run_python("-c", script, ERRORS__REPORTERS='["file"]')
     assert ended.returncode == 1

@@ -121,8 +121,9 @@ class Sharing:
         os.register_at_fork(after_in_child=lambda: (method := own()) and method())
 
     def others(self) -> Iterator[Source]:
-        """Yield what the other processes counted."""
-        return read(self._folder, without=self._slot.path)
+        """Yield what the other processes counted, and what the one before this one did."""
+        yield Source(self._slot.inherited(), is_alive=False)
+        yield from read(self._folder, without=self._slot.path)
 
     def start(self) -> None:
         """Keep up to date what others see of this process and what is only read at a scrape."""

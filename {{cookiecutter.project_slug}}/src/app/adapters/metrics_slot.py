@@ -112,6 +112,11 @@ class Slot:
                 log.warning("metrics.not_shared", metric=definition.name, exc_info=error)
             return in_memory(definition, values)
 
+    def inherited(self) -> list[Sample]:
+        """Return what a dead predecessor counted and this process has not begun to count on."""
+        free = list(self._free.items())
+        return [(definition, values, list(cells)) for (definition, values), kept in free for cells in list(kept)]
+
     def release(self) -> None:
         """Give the file to whoever comes next; its numbers stay."""
         os.close(self._descriptor)

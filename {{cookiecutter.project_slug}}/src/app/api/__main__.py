@@ -2,26 +2,18 @@
 
 import sys
 
-from ..adapters.logging import configure_logging
-from ..bootstrap import bootstrap
 from ..settings import ConfigurationError, load_settings
-from .application import create_app
-from .server import serve
+from .workers import run, supervise
 
 
 def main() -> int:
     """Serve, and return the process's exit code: 0 after a signal, 1 when the service could not start."""
     try:
         settings = load_settings()
-        services = bootstrap(settings)
-        app = create_app(settings, services=services)
-        configure_logging(settings, on_event=services.metrics.log_record)
+        return run(settings) if settings.http.workers == 1 else supervise(settings)
     except ConfigurationError as error:
         print(error, file=sys.stderr)  # noqa: T201 -- logging needs the settings that could not be read
         return 1
-    services.tracing.install()
-    services.reporting.watch_process()
-    return 0 if serve(app, services) else 1
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import os
 import signal
+import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -101,12 +102,13 @@ class QuietLifespan(LifespanOn):
         await super().send(message)
 
 
-def serve(app: FastAPI, services: Services) -> bool:
+def serve(app: FastAPI, services: Services, listener: socket.socket | None = None) -> bool:
     """Serve until a signal comes, and return whether the service had started.
 
     Args:
         app: The application.
         services: Its parts.
+        listener: Where connections come in, instead of at the address that the settings name.
 
     """
     settings = services.settings
@@ -126,7 +128,7 @@ def serve(app: FastAPI, services: Services) -> bool:
     config.lifespan_class = QuietLifespan
     server = Server(config, services)
     try:
-        server.run()
+        server.run([listener] if listener is not None else None)
     except SystemExit:
         # Uvicorn has logged why it cannot listen; its own exit code, 3, means nothing to anybody.
         return False
