@@ -7,9 +7,10 @@ ORDER = """
 import asyncio, sys
 import httpx2
 from opentelemetry import trace
-import app.api.__main__ as entry
+from app.api import server
+from app.api.__main__ import main
 tracer = trace.get_tracer("library")
-def serve(app, services):
+def serve(app, *_):
     @app.get("/library")
     async def library():
         with tracer.start_as_current_span("library"):
@@ -22,8 +23,8 @@ def serve(app, services):
                 print((await client.post("/orders", json=order)).status_code, (await client.get("/library")).text)
     asyncio.run(order())
     return True
-entry.serve = serve
-sys.exit(entry.main())
+server.serve = serve
+sys.exit(main())
 """
 
 
