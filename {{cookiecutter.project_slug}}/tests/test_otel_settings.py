@@ -60,6 +60,16 @@ def test_headers_are_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     assert PASSWORD not in repr(settings_of(monkeypatch, **{name: f"api-key={PASSWORD}"}))
 
 
+@pytest.mark.parametrize("value", ["a%0Ab", "a%00", "%C3%A9"])
+def test_headers_that_cannot_be_sent(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+    """What no header can hold is refused at the start, not found out by the first export."""
+    name = "OTEL_EXPORTER_OTLP_TRACES_HEADERS"
+    expected = (
+        f"{name}: received a value that is not shown; allowed: key=value, separated by commas, of printable ASCII"
+    )
+    assert refusal(monkeypatch, **{name: f"api-key={value}"}).startswith(expected)
+
+
 @pytest.mark.parametrize(
     ("variables", "exports", "records"),
     [

@@ -44,8 +44,11 @@ def _pairs(value: str) -> str:
     return value
 
 
-def _secret_pairs(value: SecretStr) -> SecretStr:
-    read_pairs(value.get_secret_value())
+def _headers(value: SecretStr) -> SecretStr:
+    pairs = read_pairs(value.get_secret_value())
+    if not all(text.isascii() and text.isprintable() for pair in pairs.items() for text in pair):
+        msg = "allowed: key=value, separated by commas, of printable ASCII characters as headers have them"
+        raise ValueError(msg)
     return value
 
 
@@ -81,7 +84,7 @@ def _milliseconds(value: int) -> int:
 
 Url = Annotated[str, AfterValidator(_url)]
 Pairs = Annotated[str, AfterValidator(_pairs)]
-SecretPairs = Annotated[SecretStr, AfterValidator(_secret_pairs)]
+Headers = Annotated[SecretStr, AfterValidator(_headers)]
 Protocol = Annotated[str, AfterValidator(_protocol)]
 Milliseconds = Annotated[int, AfterValidator(_milliseconds)]
 Compression = Literal["none", "gzip"]
@@ -125,8 +128,8 @@ class OtelSettings(BaseSettings):
     otel_exporter_otlp_traces_endpoint: Url | None = None
     otel_exporter_otlp_protocol: Protocol = "http/protobuf"
     otel_exporter_otlp_traces_protocol: Protocol | None = None
-    otel_exporter_otlp_headers: SecretPairs = SecretStr("")
-    otel_exporter_otlp_traces_headers: SecretPairs = SecretStr("")
+    otel_exporter_otlp_headers: Headers = SecretStr("")
+    otel_exporter_otlp_traces_headers: Headers = SecretStr("")
     otel_exporter_otlp_timeout: Milliseconds = 10000
     otel_exporter_otlp_traces_timeout: Milliseconds | None = None
     otel_exporter_otlp_compression: Compression = "none"

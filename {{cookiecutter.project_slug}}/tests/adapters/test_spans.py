@@ -28,6 +28,8 @@ def work(name, count=1):
             pass
 """
 FORKS = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+# Python 3.12 and later warn of each fork in a process that has threads, which is what is tried here.
+QUIET = ("-W", "ignore::DeprecationWarning", "-c")
 
 
 def test_export_at_shutdown() -> None:
@@ -102,7 +104,7 @@ print(tracing.account.exported)
 def test_fork() -> None:
     """Parent and child send their own spans, each once; a span that was open at the fork is the parent's."""
     with collector() as collected:
-        ended = run_python("-c", START + FORK, OTEL_EXPORTER_OTLP_ENDPOINT=collected.url)
+        ended = run_python(*QUIET, START + FORK, OTEL_EXPORTER_OTLP_ENDPOINT=collected.url)
     assert (ended.stdout, ended.stderr, ended.returncode) == ("", "", 0)
     assert collected.names == {"before": 5, "around": 1, "child": 600, "parent": 600}
     ids = [span.span_id for span in collected.spans]
@@ -115,7 +117,7 @@ def test_fork() -> None:
 def test_worker_processes() -> None:
     """Processes of `multiprocessing`, which leave without what `atexit` knows, send their spans when they end."""
     with collector() as collected:
-        ended = run_python("-c", START + WORKERS, OTEL_EXPORTER_OTLP_ENDPOINT=collected.url)
+        ended = run_python(*QUIET, START + WORKERS, OTEL_EXPORTER_OTLP_ENDPOINT=collected.url)
     assert (ended.stdout, ended.stderr, ended.returncode) == ("[0, 0, 0]\n", "", 0)
     assert collected.names == {"before": 600, "parent": 1, "child 0": 3, "child 1": 3, "child 2": 3}
 
@@ -125,7 +127,7 @@ def test_fork_while_spans_end() -> None:
     """Forking while threads end spans and others are sent holds nobody up and loses nothing."""
     with collector() as collected:
         ended = run_python(
-            "-c", START + BUSY, OTEL_EXPORTER_OTLP_ENDPOINT=collected.url, OTEL_BSP_MAX_QUEUE_SIZE="500000"
+            *QUIET, START + BUSY, OTEL_EXPORTER_OTLP_ENDPOINT=collected.url, OTEL_BSP_MAX_QUEUE_SIZE="500000"
         )
     assert (ended.stderr, ended.returncode) == ("", 0)
     assert collected.names == {"child": 160, "parent": int(ended.stdout)}

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
 from ..core.logging import get_logger
+from ..core.redaction import redact_text
 from ..core.spans import RecordedSpan
 
 log = get_logger("app.tracing")
@@ -157,7 +158,7 @@ class SpanQueue:
             encoded = self._exporter.encode(batch)
             return self._try(encoded, len(batch))
         except Exception as error:  # noqa: BLE001 -- whatever is wrong with one batch, the thread goes on to the next
-            return Sent(len(batch), f"{type(error).__qualname__}: {error}")
+            return Sent(len(batch), redact_text(f"{type(error).__qualname__}: {error}"))
 
     def _try(self, encoded: Any, count: int) -> Sent:
         """Send a batch, again and again while that makes sense and there is time."""
@@ -182,16 +183,20 @@ class SpanQueue:
             log.warning("traces.export_failed", reason=sent.reason)
         elif self._is_failing and not sent.lost:
             self._is_failing = False
-            self._tell_losses("traces.export_recovered")
+            log.info("traces.export_recovered", dropped=self._untold_losses())
         elif not sent.lost and time.monotonic() >= self._told_at + TELL_SECONDS:
             self._tell_losses()
 
-    def _tell_losses(self, event: str = "") -> None:
+    def _tell_losses(self) -> None:
+        if lost := self._untold_losses():
+            log.warning("traces.dropped", dropped=lost)
+
+    def _untold_losses(self) -> int:
         lost = self.account.dropped - self._told
-        if lost or event:
-            log.warning(event or "traces.dropped", dropped=lost)
+        if lost:
             self._told += lost
             self._told_at = time.monotonic()
+        return lost
 
     def flush(self, timeout: float) -> bool:
         """Export what waits, and return whether nothing does any more.
@@ -223,7 +228,6 @@ class SpanQueue:
             self._thread.join(timeout)
         self._is_open = False
         self._count(dropped=len(self._spans) + self._in_hand)
-        self._spans.clear()
         self._tell_losses()
 
     def abandon(self) -> None:
