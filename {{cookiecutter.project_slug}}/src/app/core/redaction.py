@@ -7,7 +7,7 @@ make logging slow.
 
 import re
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field, fields, is_dataclass
 from enum import Enum
 from math import isfinite
@@ -15,24 +15,30 @@ from typing import Any
 
 from pydantic import BaseModel, SecretBytes, SecretStr
 
-from .redaction_checks import hexadecimal_as_zero
 from .redaction_names import Names
-from .redaction_rules import GATES, RULES, Rule
+from .redaction_patterns import hexadecimal_as_zero
+from .redaction_rule import REDACTED as REDACTED
+from .redaction_rule import Rule, Span, spans_of
+from .redaction_rules import GATES, RULES
 from .redaction_screen import Screen
 from .redaction_values import named_values
 
-REDACTED = "[redacted]"
 _MAX_DEPTH = 16
 _MAX_ITEMS = 1000
 _MAX_TOTAL = 10_000
+_PAIR = 2
 _SHORTEST_CARD = 10**13
-_MASKED = re.compile(r"\[redacted\]|\*+|<redacted>|\[filtered\]", re.IGNORECASE)
 
 # In a longer text each rule for tokens finds its start faster by itself than all of them together.
 _LONG = 4096
 _DIGITS_AS_ZERO = str.maketrans("123456789", "0" * 9)
 
-Span = tuple[int, int, str]
+
+def _by_gate(rules: tuple[Rule, ...]) -> dict[str, list[Rule]]:
+    gated: dict[str, list[Rule]] = {}
+    for rule in rules:
+        gated.setdefault("number" if rule.shapes else rule.gate, []).append(rule)
+    return gated
 
 
 class Redactor:
@@ -43,6 +49,7 @@ class Redactor:
         self.names = Names()
         self.rules: tuple[Rule, ...] = RULES
         self.screen = Screen()
+        self._gated = _by_gate(RULES)
 
     def add(self, rule: Rule) -> None:
         """Add a rule; one of the same name is replaced."""
@@ -73,26 +80,39 @@ class Redactor:
         hints = [*names.hints, *(hint for rule in own for hint in rule.hints)]
         # The screen first: until the rules follow, it only lets more texts through to them.
         self.screen = Screen(hints, always=any(not rule.hints for rule in own))
-        self.names, self.rules = names, rules
+        self.names, self.rules, self._gated = names, rules, _by_gate(rules)
 
     def spans(self, text: str) -> Iterator[Span]:
         """Yield where in a text there are secrets, and what stands there instead."""
         lower = _lowered(text)
-        gates = _open_gates(text, lower)
+        zeros = text.translate(_DIGITS_AS_ZERO)
         yield from ((start, end, REDACTED) for start, end in named_values(text, lower, self.names))
-        for rule in self.rules:
-            if (not rule.gate or rule.gate in gates) and (not rule.hints or any(hint in lower for hint in rule.hints)):
-                yield from _matches(rule, lower if rule.lower else text, text)
+        for gate in _open_gates(text, lower, zeros):
+            for rule in self._gated.get(gate, ()):
+                if _may_match(rule, lower, zeros):
+                    yield from spans_of(rule, lower if rule.lower else text, text)
 
 
-def _open_gates(text: str, lower: str) -> set[str]:
-    shapes = {
-        "token": hexadecimal_as_zero(text[:_LONG]),
-        "number": text.translate(_DIGITS_AS_ZERO),
-        "word": hexadecimal_as_zero(lower),
-    }
-    opened = {name for name, shape in shapes.items() if GATES[name].search(shape)}
-    return opened | {"token"} if len(text) > _LONG else opened
+def _may_match(rule: Rule, lower: str, zeros: str) -> bool:
+    """Return whether a rule is worth trying: whether a literal that it needs is in the text."""
+    for hint in rule.hints:
+        if hint in lower:
+            return True
+    for shape in rule.shapes:
+        if shape in zeros:
+            return True
+    return not rule.hints and not rule.shapes
+
+
+def _open_gates(text: str, lower: str, zeros: str) -> Iterator[str]:
+    """Yield the gates behind which rules are worth looking at."""
+    yield ""
+    if "0" in zeros and GATES["word"].search(lower):
+        yield "word"
+    if "00" in zeros or "+0" in zeros:
+        yield "number"
+    if len(text) > _LONG or GATES["token"].search(hexadecimal_as_zero(text)):
+        yield "token"
 
 
 def _lowered(text: str) -> str:
@@ -103,16 +123,6 @@ def _lowered(text: str) -> str:
 
 
 _redactor = Redactor()
-
-
-def _matches(rule: Rule, searched: str, text: str) -> Iterator[Span]:
-    pattern = rule.pattern
-    group = "s" if "s" in pattern.groupindex else 0
-    for match in pattern.finditer(searched):
-        start, end = match.span(group)
-        value = text[start:end]
-        if start < end and not _MASKED.match(value) and (rule.check is None or rule.check(value)):
-            yield start, end, REDACTED if rule.replacement is None else match.expand(rule.replacement)
 
 
 def register_pattern(name: str, regex: str, *, replacement: str = REDACTED, hint: str | None = None) -> None:
@@ -295,15 +305,46 @@ def _redact_items(value: Any, walk: Walk) -> Any:
         value = value.model_dump()
     elif is_dataclass(value) and not isinstance(value, type):
         value = {one.name: getattr(value, one.name) for one in fields(value)}
+    elif isinstance(value, tuple) and hasattr(value, "_asdict"):
+        value = value._asdict()
     if isinstance(value, Mapping):
-        items = list(value.items())[:_MAX_ITEMS]
-        walk.left -= len(items)
-        return {redact_text(str(key)): redact_field(str(key), item, walk=walk) for key, item in items}
+        return _redact_mapping(value, walk)
     if isinstance(value, list | tuple | set | frozenset):
-        members = list(value)[:_MAX_ITEMS]
-        walk.left -= len(members)
-        return [redact(member, walk=walk) for member in members]
+        return _redact_sequence(value, walk)
     return redact_text(str(value))
+
+
+def _redact_mapping(value: Mapping[Any, Any], walk: Walk) -> dict[str, Any]:
+    items = list(value.items())[:_MAX_ITEMS]
+    walk.left -= len(items)
+    shown = {redact_text(_text(key)): redact_field(_text(key), item, walk=walk) for key, item in items}
+    # As Kubernetes writes an environment, and HAR headers: the name is a value itself.
+    name = next((value[key] for key in ("name", "key", "header") if key in value), None)
+    if "value" in shown and isinstance(name, str | bytes) and _redactor.names.hides(_text(name), value["value"]):
+        shown["value"] = REDACTED
+    return shown
+
+
+def _redact_sequence(value: Collection[Any], walk: Walk) -> list[Any]:
+    members = list(value)[:_MAX_ITEMS]
+    walk.left -= len(members)
+    # The headers of a request, the fields of a form.
+    if members and all(map(_is_pair, members)):
+        return [[redact(name, walk=walk), redact_field(_text(name), item, walk=walk)] for name, item in members]
+    shown = [redact(member, walk=walk) for member in members]
+    # The arguments of a command: `["mysql", "--password", "…"]`.
+    for place, member in enumerate(members[:-1]):
+        if isinstance(member, str) and member.startswith("-") and _redactor.names.hides(member, members[place + 1]):
+            shown[place + 1] = REDACTED
+    return shown
+
+
+def _is_pair(member: Any) -> bool:
+    return isinstance(member, list | tuple) and len(member) == _PAIR and isinstance(member[0], str | bytes)
+
+
+def _text(value: Any) -> str:
+    return value.decode("latin-1") if isinstance(value, bytes) else str(value)
 
 
 def redact_field(name: str, value: Any, *, walk: Walk | None = None) -> Any:

@@ -12,8 +12,8 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 from typing import TypeVar
 
-from .redaction_checks import hexadecimal_as_zero, tree
 from .redaction_names import LONG_WORDS, SHORT_WORDS
+from .redaction_patterns import hexadecimal_as_zero, tree
 from .redaction_rules import LONG_NUMBER, NUMBER_SHAPE, RULES, TOKEN, TOKEN_SHAPE, WORD, WORD_SHAPE
 
 _SHAPE = bytes.maketrans(b"123456789abcdef", b"0" * 15)
