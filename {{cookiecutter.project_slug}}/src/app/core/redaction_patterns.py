@@ -12,7 +12,7 @@ EDGE = r"(?<![A-Za-z0-9])"
 END = r"(?![A-Za-z0-9])"
 # The same as EDGE, behind the first character of what it is the edge of.
 _EDGE_BEFORE = r"(?<![A-Za-z0-9](?s:.))"
-_FIRST = re.compile(r"(?:\[[^\]]+\]|\\?[^\\(\[.])(?![{?*+])")
+_FIRST = re.compile(r"(?P<one>\[[^\]]+\]|\\?[^\\(\[.])(?:\{(?P<least>\d+)(?:,(?P<most>\d+))?\}(?![?+]))?(?![{?*+])")
 _ZEROS = str.maketrans("123456789abcdef", "0" * 15)
 
 
@@ -58,7 +58,13 @@ def edged(regex: str) -> str:
     first = _FIRST.match(regex)
     if first is None:
         return EDGE + regex
-    return first.group() + _EDGE_BEFORE + regex[first.end() :]
+    return first["one"] + _EDGE_BEFORE + _repeated(first) + regex[first.end() :]
+
+
+def _repeated(first: re.Match[str]) -> str:
+    """Return what is left of a repetition when its first character stands alone."""
+    bounds = [str(int(bound) - 1) for bound in (first["least"], first["most"]) if bound]
+    return first["one"] + "{" + ",".join(bounds) + "}" if bounds else ""
 
 
 def hexadecimal_as_zero(text: str) -> str:

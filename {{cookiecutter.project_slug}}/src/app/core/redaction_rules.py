@@ -92,7 +92,7 @@ URLS = (
         r"/(?P<s>[\w\-]{12,100})",
         ("ifttt", "pagerduty", "softlayer"),
     ),
-    Rule("sidekiq", r"(?P<s>[0-9a-f]{8}:[0-9a-f]{8})@(?:gems|enterprise)\.contribsys", ("contribsys",)),
+    Rule("sidekiq", r"[0-9a-f]{8}(?<![0-9a-f]{9}):[0-9a-f]{8}(?=@(?:gems|enterprise)\.contribsys)", ("contribsys",)),
     Rule(
         "oauth code",
         r"[?&](?:code|ticket|samlresponse)=(?P<s>[^&\s\"']{10,4096}+)",
@@ -189,7 +189,7 @@ COMMANDS = (
     Rule("login password", r"\slogin\s{1,4}\S{1,128}\s{1,4}password\s{1,4}(?P<s>\S{1,256})", ("password",)),
     Rule(
         "password file",
-        r"[\w.\-*](?<![\w.\-*](?s:.))[\w.\-*]{0,255}+:\d{2,5}:[^:\s]{1,64}:[^:\s]{1,64}:(?P<s>\S{1,128})",
+        r":(?:5432|1521|3306):[^:\s]{1,64}:[^:\s]{1,64}:(?P<s>\S{1,128}+)",
         (":5432:", ":1521:", ":3306:"),
     ),
     Rule(

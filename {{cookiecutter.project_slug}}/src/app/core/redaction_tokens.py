@@ -41,10 +41,9 @@ EXACT: dict[str, str] = {
     "mailchimp": r"[0-9a-f]{32}-us\d{1,2}(?!\d)",
     "telegram": r"\d{5,16}:A[A-Za-z0-9_\-]{30,40}",
     "discord": r"[MNO][A-Za-z0-9]{22,28}\.[A-Za-z0-9_\-]{6}\.[A-Za-z0-9_\-]{20,40}",
-    "azure": r"[A-Za-z0-9][A-Za-z0-9_~.\-]{2}[0-9]Q~[A-Za-z0-9_~.\-]{20,40}",
-    "azure functions": r"[A-Za-z0-9][A-Za-z0-9_\-]{43}AzFu[A-Za-z0-9\-_]{5}[AQgw]==",
-    "azure keys": r"[A-Za-z0-9][A-Za-z0-9+/]{32,90}(?:AzC[a0]|AzS[e0]|\+ASt|\+AMC|ACD[b0]|AIoT|APIM|AzR[e0]"
-    r"|ARm)[A-Za-z0-9+/]{4,10}={0,2}",
+    "azure": r"[A-Za-z0-9](?:[A-Za-z0-9_~.\-]{2}[0-9]Q~[A-Za-z0-9_~.\-]{20,40}"
+    r"|[A-Za-z0-9_\-]{43}AzFu[A-Za-z0-9\-_]{5}[AQgw]=="
+    r"|[A-Za-z0-9+/]{32,90}(?:AzC[a0]|AzS[e0]|\+ASt|\+AMC|ACD[b0]|AIoT|APIM|AzR[e0]|ARm)[A-Za-z0-9+/]{4,10}={0,2})",
     "vault legacy": r"s\.(?=[A-Za-z]{0,23}\d)[A-Za-z0-9]{24}(?![A-Za-z0-9])",
     "harness": r"[ps][a0]t\.[A-Za-z0-9_\-]{22}\.[A-Za-z0-9]{24}\.[A-Za-z0-9]{20}",
     "airtable": r"p[a0]t[A-Za-z0-9]{14}\.[0-9a-f]{64}",
@@ -52,7 +51,8 @@ EXACT: dict[str, str] = {
     "pulumi": r"pul-[0-9a-f]{40}",
     "infracost": r"i[c0]o-[A-Za-z0-9]{32}",
     "beamer": r"[b0]_[A-Za-z0-9=_\-]{44}(?![A-Za-z0-9])",
-    "lob": r"(?:liv[e0]|t[e0]st)_[0-9a-f]{35}",
+    "lob": r"liv[e0]_[0-9a-f]{35}",
+    "lob test": r"t[e0]st_[0-9a-f]{35}",
     "gocardless": r"liv[e0]_[A-Za-z0-9\-_=]{40}",
     "facebook": r"EAA[MC][A-Za-z0-9]{30,400}",
     "facebook app": r"\d{15,16}(?:\||%(?:[70]C)?)[0-9A-Za-z_\-]{27,40}",
@@ -92,9 +92,7 @@ EXACT_HINTS = {
     "mailchimp": "-us",
     "telegram": ":a",
     "discord": ".",
-    "azure": "q~",
-    "azure functions": "azfu",
-    "azure keys": "azca azse +ast +amc acdb aiot apim azre arm",
+    "azure": "q~ azfu azca azse +ast +amc acdb aiot apim azre arm",
     "vault legacy": "s.",
     "harness": "pat. sat.",
     "airtable": "pat",
@@ -102,7 +100,8 @@ EXACT_HINTS = {
     "pulumi": "pul-",
     "infracost": "ico-",
     "beamer": "b_",
-    "lob": "live_ test_",
+    "lob": "live_",
+    "lob test": "test_",
     "gocardless": "live_",
     "facebook": "eaam eaac",
     "facebook app": "| %",
@@ -126,6 +125,7 @@ EXACT_HINTS = {
     "jwt in base64": "zxlk",
     "private key in base64": "ls0tls1crudjti",
 }
+_ONE_OR_ZERO = re.compile(r"\[([1-9a-f])0\]")
 _CHECKS = {"jwt": is_jose}
 
 
@@ -139,7 +139,13 @@ def _is_token(value: str) -> bool:
 TOKENS = (
     Rule("token", beginning(DISTINCT) + _BODY, gate="token", check=_is_token),
     *(
-        Rule(name, edged(regex), words_of(EXACT_HINTS[name]), gate="token", check=_CHECKS.get(name))
+        Rule(
+            name,
+            edged(_ONE_OR_ZERO.sub(r"\1", regex)),
+            words_of(EXACT_HINTS[name]),
+            gate="token",
+            check=_CHECKS.get(name),
+        )
         for name, regex in EXACT.items()
     ),
     # What a password is stored as: crypt(3) and its successors, Django's, Werkzeug's, LDAP's.
@@ -151,7 +157,7 @@ TOKENS = (
     ),
     Rule(
         "password hash by name",
-        r"(?:pbkdf2[_:]sha\d{1,3}|scrypt|bcrypt(?:_sha256)?|argon2|(?:un)?salted_sha1)[$:][\d:]{0,24}+\$?"
+        r"(?:pbkdf2[_:]sha\d{1,3}|scrypt|bcrypt(?:_sha256)?|argon2|salted_sha1)[$:][\d:]{0,24}+\$?"
         r"(?P<s>[A-Za-z0-9./+=,$_\-]{20,512}+)",
         ("pbkdf2", "scrypt", "bcrypt", "argon2", "salted_sha1"),
         lower=True,

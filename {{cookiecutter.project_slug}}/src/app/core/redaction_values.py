@@ -38,7 +38,7 @@ _VALUE = (
 )
 _ENCODED_VALUE = r"(?:%(?:25)?2[27])?(?P<v8>(?:[^\s\"'`,;&<\\%]|%(?!(?:25)?(?:2[267c]|5d|7d)))++)"
 # A value that is none if it does not look like one is looked at no further than this.
-_LONGEST_DOUBTFUL = 512
+_LONGEST_DOUBTFUL = 128
 _NAME_CHARACTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-"
 _ENCODED = re.compile(r"%(?:25)?[0-9A-Fa-f]{2}")
 _PHRASE = re.compile(
