@@ -208,7 +208,7 @@ PHONES = (
         "phone us plain",
         r"[1-9](?<![\w.\-+/](?s:.))(?:(?<=1)([ .\-])[2-9]\d{2}\1[2-9]\d{2}\1|(?<=[2-9])(?!00)\d{2}([.\-])[2-9]\d{2}\2)"
         r"\d{4}(?![\w\-])",
-        shapes=("000-000-0000", "000.000.0000", "0 000 000 0000"),
+        shapes=("000-000-0000", "000.000.0000", "0-000-000-0000", "0.000.000.0000", "0 000 000 0000"),
     ),
     Rule("phone by word", beginning(PHONE_WORDS) + _PHONE_VALUE, gate="word", lower=True),
     Rule("phone by call", beginning(CALL_WORDS) + _PHONE_VALUE, gate="word", check=_in_groups, lower=True),

@@ -54,7 +54,9 @@ class _Look:
         short = any_of(SHORT_WORDS)
         titles = any_of(option.title() for option in SHORT_WORDS)
         capitals = "(?<![A-Z])" + tree(option.upper() for option in SHORT_WORDS)
-        self._lower = _compiled(f"{any_of(words)}|(?<![a-z0-9]){short}(?![a-z0-9])|{word}")
+        # A word begins after an encoded character too, as in `%22pin%22`.
+        edge = "(?:(?<![a-z0-9])|(?<=%[0-9a-f][0-9a-f]))"
+        self._lower = _compiled(f"{any_of(words)}|{edge}{short}(?![a-z0-9])|{word}")
         self._cased = _compiled(f"(?:{titles}|{capitals})(?![A-Za-z0-9])|{token}")
 
     def suspects(self, piece: bytes, lower: bytes) -> bool:
