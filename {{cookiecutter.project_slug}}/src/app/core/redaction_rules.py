@@ -48,7 +48,8 @@ KEY_MATERIAL = (
         ("private key",),
     ),
     Rule("private key end", hints=("-----end",), find=_ended_keys),
-    Rule("private key body", edged(r"MII[A-Za-z0-9+/][A-Za-z0-9+/=\s\\]{40,65536}+"), ("mii",)),
+    # DER in base64, but what begins as a certificate or a public key does (RFC 5280, section 4.1).
+    Rule("private key body", edged(r"MII[A-Za-z0-9+/]{3}(?!CC|AN)[A-Za-z0-9+/=\s\\]{40,65536}+"), ("mii",)),
     Rule(
         "putty key",
         r"private-(?:lines|mac|hash): ?\w{1,128}(?:\s|\\[nr])*+[a-z0-9+/=\s\\]{0,65536}+",
@@ -75,6 +76,13 @@ URLS = (
         "url password",
         r"://[^\s/?#@:\"'`<>]{0,256}+:(?!\d{1,5}[/?#])(?P<s>(?:[^\s\"'`<>@:]|:(?!//)){1,256}+"
         r"(?:@[^\s\"'`<>@/]{1,256}+){0,4})@[\w.\-]{1,255}",
+        ("@",),
+    ),
+    # The address of a database has no `@` behind the login, so that its password may hold any character.
+    Rule(
+        "database password",
+        r"(?:amqps?|clickhouse|mariadb|mongodb|mssql|mysql|oracle|postgres(?:ql)?|rediss?)(?:\+[\w+]{1,32})?"
+        r"://[^\s/:@\"'`<>]{0,256}+:(?P<s>[^\s\"'`<>@]{1,256}+(?:@[^\s\"'`<>@]{1,256}+){0,4})@[\w\[]",
         ("@",),
     ),
     Rule("jdbc user", r"jdbc:oracle:\w{1,16}:(?P<s>[^/@\s]{1,128}/[^@\s]{1,256})@", ("jdbc:",)),

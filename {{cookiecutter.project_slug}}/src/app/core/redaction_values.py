@@ -15,12 +15,14 @@ _SEPARATOR = (
     rf"(?P<rest>[\w.\-]{{0,64}}+)(?:\[\d{{0,4}}\])?(?P<close>{_QUOTE}?\]?)(?:"
     r"\s{0,3}(?:[!=]?={1,3}>?|:=|:|->|=>)[ \t]{0,8}"
     r"|(?P<encoded>%(?:25)?3[ad](?:%(?:25)?20|\+){0,3})"
-    r"|\s?,\s?(?=[bru]?\\{0,8}[\"'])"
+    # As Kubernetes writes an environment: the name is a value itself.
+    r"|,\s?\\{0,8}[\"']value\\{0,8}[\"']:\s?"
+    # A pair, unless the second is the name of a further value.
+    r"|\s?,\s?(?=[bru]?\\{0,8}[\"'](?![^\"'\\]{0,64}\\{0,8}[\"']\s?:))"
     r"|\(\s?(?=[bru]?[\"'])"
     r"|(?P<prose>\s{1,3}(?=\\{0,8}[\"']))"
     r"|\s{1,3}value\s?=\s?"
     r"|(?<!->)>(?:<!\[cdata\[)?(?=[^<>\s])"
-    r"|,\s?\\{0,8}[\"']value\\{0,8}[\"']:\s?"
     rf"|(?<=[\"']){_LINE_BREAK}{_LINE_BREAK}(?=\S)"
     rf"|{_LINE_BREAK}  [^\n]{{1,200}}?input_value="
     r")"
