@@ -12,7 +12,7 @@ _QUOTE = r"(?:\\{0,8}[\"'`]|%(?:25)?2[27]|&(?:quot|apos|#3[49]|#x2[27]);)"
 _LINE_BREAK = r"(?:\r?\n|(?:\\{1,4}r)?\\{1,4}n)"
 # What may stand between a name and its value. The name is read from its first word on; what is before is read after.
 _SEPARATOR = (
-    rf"(?P<rest>[\w.\-]{{0,64}}+)(?:\[\d{{0,4}}\])?(?P<close>{_QUOTE}?\]?)(?:"
+    r"(?P<rest>[\w.\-]{0,64}+)(?:\[\d{0,4}\])?" + _QUOTE + r"?\]?(?:"
     r"\s{0,3}(?:[!=]?={1,3}>?|:=|:|->|=>)[ \t]{0,8}"
     r"|(?P<encoded>%(?:25)?3[ad](?:%(?:25)?20|\+){0,3})"
     # As Kubernetes writes an environment: the name is a value itself.
@@ -23,9 +23,9 @@ _SEPARATOR = (
     r"|(?P<prose>\s{1,3}(?=\\{0,8}[\"']))"
     r"|\s{1,3}value\s?=\s?"
     r"|(?<!->)>(?:<!\[cdata\[)?(?=[^<>\s])"
-    rf"|(?<=[\"']){_LINE_BREAK}{_LINE_BREAK}(?=\S)"
-    rf"|{_LINE_BREAK}  [^\n]{{1,200}}?input_value="
-    r")"
+    r"|(?<=[\"'])" + 2 * _LINE_BREAK + r"(?=\S)"
+    "|" + _LINE_BREAK + r"  [^\n]{1,200}?input_value="
+    ")"
 )
 _VALUE = (
     r"@?(?:[bfrun]{1,2}(?=[\"']))?(?:"
