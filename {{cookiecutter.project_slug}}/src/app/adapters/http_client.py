@@ -20,6 +20,7 @@ OTHER_METHOD = "_OTHER"
 _CONNECTING = ("verify", "cert", "http1", "http2", "limits", "proxy", "trust_env")
 # What the other side is told of the request that is being worked on.
 _IDS = {"request_id": "X-Request-ID", "correlation_id": "X-Correlation-ID"}
+_HANDED_ON = {"request_id": "X-Request-ID", "correlation_id": "X-Correlation-ID"}
 _PORTS = {"http": 80, "https": 443}
 
 
@@ -29,7 +30,7 @@ class TracingTransport(httpx2.AsyncBaseTransport):
     Args:
         inner: What sends the request.
         tracing: What starts spans.
-        propagate: Whether the other side is told the trace and the request's id.
+        propagate: Whether the other side is told the trace and the ids of the request.
 
     """
 
@@ -97,7 +98,7 @@ def create_http_client(tracing: Tracing, *, propagate: bool = True, **options: A
 
     Args:
         tracing: What starts spans.
-        propagate: Whether the other side is told the trace and the request's id; not for services of others.
+        propagate: Whether the other side is told the trace and the ids of the request; not for services of others.
         options: Further arguments of `httpx2.AsyncClient`; `transport` and `mounts` are wrapped.
 
     """
