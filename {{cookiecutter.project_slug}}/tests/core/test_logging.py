@@ -373,3 +373,12 @@ def test_bound_fields_that_something_overrides_take_the_chain() -> None:
     """Which of two values of a name counts is the chain's to say."""
     with request_context(order=8):
         assert LineRenderer("orders", "test", "1").render("a", "info", "e", {}, Bound({"order": 7})) is None
+
+
+def test_long_texts_are_not_remembered() -> None:
+    """What is rendered once and kept are names of events, not texts with data in them."""
+    renderer = LineRenderer("orders", "test", "1")
+    for number in range(10):
+        assert renderer.render("a", "info", f"{number} " + "x" * 1000, {}) is not None
+        assert renderer.render("a", "info", "order.placed", {}) is not None
+    assert list(renderer._heads) == [("a", "info", "order.placed")]

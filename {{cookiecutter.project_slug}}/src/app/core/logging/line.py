@@ -17,6 +17,7 @@ from .rendering import ORDER
 # Fields that mean something to the chain, or that a caller must not set.
 _NEED_CHAIN = frozenset({*ORDER, "exc_info", "stack_info", "exception", "stack"})
 _MAX_HEADS = 4096
+_MAX_NAME = 200
 # Other types are the chain's: it knows how to show them without a crash or a secret.
 _OPTIONS = (
     orjson.OPT_PASSTHROUGH_DATACLASS
@@ -128,9 +129,11 @@ class LineRenderer:
             raise TypeError
         named = orjson.dumps({"level": level, "logger": name, "event": event})[1:-1]
         head = b'Z",%b,%b' % (named, self._tail)
-        if len(self._heads) >= _MAX_HEADS:
-            self._heads.clear()
-        self._heads[name, level, event] = head
+        # A text with data in it is rather long, and does not come again: kept, many of them would be a lot of memory.
+        if len(event) <= _MAX_NAME:
+            if len(self._heads) >= _MAX_HEADS:
+                self._heads.clear()
+            self._heads[name, level, event] = head
         return head
 
 
