@@ -148,14 +148,6 @@ async def test_ids_are_handed_on(http: httpx2.AsyncClient, service: Service, fie
     assert service.sent(header) == ["r1", "own", None]
 
 
-async def test_correlation_id_is_handed_on(http: httpx2.AsyncClient, service: Service) -> None:
-    """The id that a caller gave to a whole business process goes on too, and there is none where nobody gave one."""
-    with request_context(correlation_id="c1"):
-        await http.get("/")
-    await http.get("/")
-    assert service.sent("x-correlation-id") == ["c1", None]
-
-
 async def test_redirect_is_a_call_of_its_own(
     http: httpx2.AsyncClient, service: Service, exporter: InMemorySpanExporter
 ) -> None:

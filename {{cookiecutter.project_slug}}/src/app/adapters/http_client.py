@@ -20,7 +20,6 @@ OTHER_METHOD = "_OTHER"
 _CONNECTING = ("verify", "cert", "http1", "http2", "limits", "proxy", "trust_env")
 # What the other side is told of the request that is being worked on.
 _IDS = {"request_id": "X-Request-ID", "correlation_id": "X-Correlation-ID"}
-_HANDED_ON = {"request_id": "X-Request-ID", "correlation_id": "X-Correlation-ID"}
 _PORTS = {"http": 80, "https": 443}
 
 
