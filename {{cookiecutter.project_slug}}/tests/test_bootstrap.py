@@ -1,7 +1,9 @@
 """The service's parts are built from the settings, and each can be replaced."""
 
+import re
 from pathlib import Path
 
+import httpx2
 import pytest
 
 from app.adapters.database import Database
@@ -64,6 +66,25 @@ async def test_database_is_checked(services: Services) -> None:
     """Readiness asks the database."""
     report = await services.health.report()
     assert [(check.name, check.status, check.required) for check in report.checks] == [("database", "ok", True)]
+
+
+async def test_calls_to_other_services_are_counted(services: Services) -> None:
+    """A client for other services is counted, with the answer or without one."""
+
+    def service(request: httpx2.Request) -> httpx2.Response:
+        if request.url.path == "/refused":
+            raise httpx2.ConnectError(request.url.path, request=request)
+        return httpx2.Response(404)
+
+    async with services.http_client(transport=httpx2.MockTransport(service), base_url="http://api.example.com") as http:
+        await http.get("/orders/1?x=2")
+        with pytest.raises(httpx2.ConnectError):
+            await http.post("/refused")
+    text = services.metrics.render().decode()
+    counted = re.findall(
+        r'http_client_request_duration_seconds_count\{method="(.*)",server="(.*)",status_code="(.*)"', text
+    )
+    assert counted == [("GET", "api.example.com", "404"), ("POST", "api.example.com", "error")]
 
 
 async def test_parts_can_be_replaced(settings: Settings) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 from .adapters.database import Database
 from .adapters.health import Health
@@ -13,6 +14,9 @@ from .adapters.tracing import Tracing
 from .core.health import Check
 from .core.idempotency import IdempotencyStore
 from .settings import Settings
+
+if TYPE_CHECKING:
+    from httpx2 import AsyncClient
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +30,18 @@ class Services:
     database: Database
     idempotency_store: IdempotencyStore
     reporting: ErrorReporting
+
+    def http_client(self, **options: Any) -> "AsyncClient":
+        """Return a client for other services, traced and counted; the caller closes it.
+
+        Args:
+            options: Further arguments of `adapters.http_client.create_http_client`.
+
+        """
+        # Not at the top: many services call nobody.
+        from .adapters.http_client import create_http_client
+
+        return create_http_client(self.tracing, on_call=self.metrics.call_finished, **options)
 
     async def aclose(self) -> None:
         """Close what was opened: connections first, then what reports on them."""

@@ -3,6 +3,8 @@
 Spans follow OpenTelemetry's conventions (https://opentelemetry.io/docs/specs/semconv/http/http-spans/#http-client).
 """
 
+import time
+from collections.abc import Callable
 from typing import Any
 from urllib.request import getproxies
 
@@ -13,6 +15,8 @@ from ..core.context import current_context
 from ..core.tracing import position_of
 from .tracing import Tracing
 
+# Method, host, status code or None without an answer, seconds.
+OnCall = Callable[[str, str, int | None, float], None]
 TIMEOUT = httpx2.Timeout(10.0, connect=2.0)
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT", "QUERY"})
 OTHER_METHOD = "_OTHER"
@@ -24,19 +28,28 @@ _PORTS = {"http": 80, "https": 443}
 
 
 class TracingTransport(httpx2.AsyncBaseTransport):
-    """Wraps a transport so that each request is traced.
+    """Wraps a transport so that each request is traced and counted.
 
     Args:
         inner: What sends the request.
         tracing: What starts spans.
         propagate: Whether the other side is told the trace and the ids of the request.
+        on_call: Called when an answer began or none came, for the metrics.
 
     """
 
-    def __init__(self, inner: httpx2.AsyncBaseTransport, tracing: Tracing, *, propagate: bool = True) -> None:
+    def __init__(
+        self,
+        inner: httpx2.AsyncBaseTransport,
+        tracing: Tracing,
+        *,
+        propagate: bool = True,
+        on_call: OnCall | None = None,
+    ) -> None:
         self._inner = inner
         self._tracing = tracing
         self._propagate = propagate
+        self._on_call = on_call
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
         """Send a request in a span of kind client."""
@@ -46,10 +59,21 @@ class TracingTransport(httpx2.AsyncBaseTransport):
                 _describe(span, request, method)
             if self._propagate:
                 _add_headers(request, span)
-            response = await self._inner.handle_async_request(request)
+            response = await self._send(request, method)
             if span.is_recording():
                 _describe_answer(span, response)
             return response
+
+    async def _send(self, request: httpx2.Request, method: str) -> httpx2.Response:
+        started = time.perf_counter()
+        status_code = None
+        try:
+            response = await self._inner.handle_async_request(request)
+            status_code = response.status_code
+            return response
+        finally:
+            if self._on_call is not None:
+                self._on_call(method, request.url.host, status_code, time.perf_counter() - started)
 
     async def aclose(self) -> None:
         """Close the wrapped transport."""
@@ -90,7 +114,9 @@ def _add_headers(request: httpx2.Request, span: Span) -> None:
             request.headers.setdefault(header, value)
 
 
-def create_http_client(tracing: Tracing, *, propagate: bool = True, **options: Any) -> httpx2.AsyncClient:
+def create_http_client(
+    tracing: Tracing, *, propagate: bool = True, on_call: OnCall | None = None, **options: Any
+) -> httpx2.AsyncClient:
     """Return a client for other services, with bounded waiting; the caller closes it.
 
     Proxies are taken from `HTTP_PROXY`, `HTTPS_PROXY`, `ALL_PROXY` and `NO_PROXY`, unless `trust_env` is false.
@@ -98,6 +124,7 @@ def create_http_client(tracing: Tracing, *, propagate: bool = True, **options: A
     Args:
         tracing: What starts spans.
         propagate: Whether the other side is told the trace and the ids of the request; not for services of others.
+        on_call: Called for each request when an answer began or none came, for the metrics.
         options: Further arguments of `httpx2.AsyncClient`; `transport` and `mounts` are wrapped.
 
     """
@@ -108,7 +135,7 @@ def create_http_client(tracing: Tracing, *, propagate: bool = True, **options: A
     mounts = {**proxies, **(options.pop("mounts", None) or {})}
 
     def wrapped(inner: httpx2.AsyncBaseTransport) -> TracingTransport:
-        return TracingTransport(inner, tracing, propagate=propagate)
+        return TracingTransport(inner, tracing, propagate=propagate, on_call=on_call)
 
     return httpx2.AsyncClient(
         transport=wrapped(transport or httpx2.AsyncHTTPTransport(**connecting)),
