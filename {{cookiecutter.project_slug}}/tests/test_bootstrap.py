@@ -7,7 +7,9 @@ import httpx2
 import pytest
 
 from app.adapters.database import Database
+from app.adapters.delivery import Account
 from app.adapters.idempotency import MemoryIdempotencyStore, SqlIdempotencyStore
+from app.adapters.logging import LogHealth
 from app.adapters.metrics import Metrics
 from app.adapters.reporting import error_reporting
 from app.adapters.tracing import Tracing
@@ -54,12 +56,12 @@ async def test_checks_are_shown(services: Services) -> None:
     assert b'health_check_status{check="database"} 1.0' in services.metrics.render()
 
 
-async def test_lost_log_lines_are_shown(services: Services) -> None:
-    """A scrape shows how many log lines were lost, and what waits to be written."""
-    text = services.metrics.render()
-    assert b"log_lines_dropped_total 0.0" in text
-    assert b"log_write_failures_total 0.0" in text
-    assert b"log_queue_bytes 0.0" in text
+async def test_lost_log_lines_are_shown(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A scrape shows what became of the log's lines."""
+    monkeypatch.setattr("app.bootstrap.log_health", lambda: LogHealth({"stdout": Account(dropped=2)}))
+    services = bootstrap(settings)
+    assert b'log_lines_dropped_total{sink="stdout"} 2.0' in services.metrics.render()
+    await services.aclose()
 
 
 async def test_database_is_checked(services: Services) -> None:
@@ -81,9 +83,8 @@ async def test_calls_to_other_services_are_counted(services: Services) -> None:
         with pytest.raises(httpx2.ConnectError):
             await http.post("/refused")
     text = services.metrics.render().decode()
-    counted = re.findall(
-        r'http_client_request_duration_seconds_count\{method="(.*)",server="(.*)",status_code="(.*)"', text
-    )
+    name = "http_client_request_duration_seconds_count"
+    counted = re.findall(name + r'\{method="(.*)",server="(.*)",status_code="(.*)"', text)
     assert counted == [("GET", "api.example.com", "404"), ("POST", "api.example.com", "error")]
 
 

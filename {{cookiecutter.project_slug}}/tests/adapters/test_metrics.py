@@ -74,6 +74,7 @@ def test_known_values_are_there_at_zero(metrics: Metrics) -> None:
     """Outcomes and levels that alerts watch are there before they happen: a rise from nothing is no rise."""
     assert samples(metrics, "idempotency_requests_total")['outcome="store_error"'] == 0
     assert samples(metrics, "log_records_total")['level="error"'] == 0
+    assert samples(metrics, "error_reports_total")['outcome="failed",reporter="log"'] == 0
 
 
 @pytest.mark.parametrize(
@@ -130,7 +131,7 @@ def test_operations_in_progress(metrics: Metrics) -> None:
 def test_error_reports(metrics: Metrics) -> None:
     """Reports of errors are counted by destination and outcome."""
     metrics.error_reported("sentry", "failed")
-    assert samples(metrics, "error_reports_total") == {'outcome="failed",reporter="sentry"': 1}
+    assert samples(metrics, "error_reports_total")['outcome="failed",reporter="sentry"'] == 1
 
 
 def test_lost_log_lines(metrics: Metrics) -> None:
@@ -139,9 +140,9 @@ def test_lost_log_lines(metrics: Metrics) -> None:
     metrics.watch_log(lambda: LogHealth({"stdout": accounts.pop(0)}))
     metrics.render()
     text = metrics.render().decode()
-    assert "log_lines_dropped_total 4.0" in text
-    assert "log_write_failures_total 1.0" in text
-    assert "log_queue_bytes 0.0" in text
+    assert 'log_lines_dropped_total{sink="stdout"} 4.0' in text
+    assert 'log_write_failures_total{sink="stdout"} 1.0' in text
+    assert 'log_queue_bytes{sink="stdout"} 0.0' in text
 
 
 def test_too_many_routes(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from .metrics_sharing import Sharing
 
 LEVELS = ("debug", "info", "warning", "error", "critical")
+REPORT_OUTCOMES = ("delivered", "failed", "dropped", "suppressed")
 
 
 class Metrics:
@@ -50,6 +51,9 @@ class Metrics:
             self._of_level(level)
         for outcome in Outcome:
             self.registry.add(Counter, builtin.IDEMPOTENCY).labels(outcome)
+        for reporter in (*settings.errors.reporters, *(["sentry"] if settings.sentry_dsn else [])):
+            for result in REPORT_OUTCOMES:
+                self.registry.add(Counter, builtin.ERROR_REPORTS).labels(reporter, result)
 
     def request_started(self, method: str) -> None:
         """Count a request as in progress.
@@ -216,7 +220,7 @@ class Metrics:
         self._gauge(builtin.HEALTH, result.name).set(1 if result.status is Status.OK else 0)
 
     def watch_log(self, health: Callable[[], LogHealth]) -> None:
-        """Show at each scrape what became of log lines.
+        """Show at each scrape what became of log lines, by sink.
 
         Args:
             health: Returns it.
@@ -228,10 +232,10 @@ class Metrics:
 
         @self.registry.on_scrape
         def refresh_log() -> None:
-            now = health()
-            dropped.follow(now.dropped)
-            failed.follow(now.failed_writes)
-            queued.set(now.queued_bytes)
+            for sink, account in health().sinks.items():
+                dropped.labels(sink).follow(account.dropped)
+                failed.labels(sink).follow(account.failed_writes)
+                queued.labels(sink).set(account.queued_bytes)
 
     def watch_pool(self, pool: Callable[[], PoolState]) -> None:
         """Show at each scrape what the database's connections do.

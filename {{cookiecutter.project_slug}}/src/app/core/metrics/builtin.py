@@ -57,9 +57,13 @@ ERROR_REPORTS = define(
     ["reporter", "outcome"],
 )  # fmt: skip
 LOG_RECORDS = define(Kind.COUNTER, "log_records_total", "Log lines written.", ["level"])
-LOG_DROPPED = define(Kind.COUNTER, "log_lines_dropped_total", "Log lines that were lost, because the queue was full.")
-LOG_FAILED = define(Kind.COUNTER, "log_write_failures_total", "Writes of log lines that failed and were tried again.")
-LOG_QUEUED = define(Kind.GAUGE, "log_queue_bytes", "How much waits to be written to the log.")
+LOG_DROPPED = define(
+    Kind.COUNTER, "log_lines_dropped_total", "Log lines that were lost, because the sink's queue was full.", ["sink"]
+)
+LOG_FAILED = define(
+    Kind.COUNTER, "log_write_failures_total", "Writes to a sink of the log that failed, and were tried again.", ["sink"]
+)
+LOG_QUEUED = define(Kind.GAUGE, "log_queue_bytes", "How much waits to be written to a sink of the log.", ["sink"])
 HEALTH = define(
     Kind.GAUGE,
     "health_check_status",
