@@ -43,10 +43,15 @@ def read_exposition(text: str) -> Exposition:
     return found
 
 
+def panels_of(dashboard: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return all panels: those in a collapsed row stand within it."""
+    return [panel for outer in dashboard["panels"] for panel in (outer, *outer.get("panels", []))]
+
+
 def dashboard_expressions(dashboard: Path) -> list[str]:
     """Return the expressions of all panels, Grafana's variables replaced by values."""
     document = loads(dashboard.read_text(encoding="utf-8"))
-    panels = [target["expr"] for panel in document["panels"] for target in panel.get("targets", [])]
+    panels = [target["expr"] for panel in panels_of(document) for target in panel.get("targets", [])]
     variables = [
         re.sub(r"label_values\((\w+), (\w+)\)", r"group by (\2) (\1)", variable["query"]["query"])
         for variable in document["templating"]["list"]

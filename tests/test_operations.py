@@ -23,6 +23,7 @@ from tests.operations_promql import (
     Exposition,
     alert_expressions,
     dashboard_expressions,
+    panels_of,
     read_exposition,
     sample_names,
     unknown,
@@ -201,12 +202,35 @@ def image(project: Path, tmp_path_factory: pytest.TempPathFactory) -> Image:
     return built
 
 
+# Series that a service has from the moment that they are needed: it calls another one, and runs out of label values.
+ON_DEMAND = """
+import asyncio
+import httpx2
+from app.bootstrap import bootstrap
+from app.settings import load_settings
+
+async def main():
+    services = bootstrap(load_settings())
+    async with services.http_client(transport=httpx2.MockTransport(lambda request: httpx2.Response(200))) as http:
+        await http.get("http://other")
+    services.metrics.registry.limit = 1
+    services.metrics.idempotency("unheard of")
+    print(services.metrics.render().decode())
+    await services.aclose()
+
+asyncio.run(main())
+"""
+
+
 @pytest.fixture(scope="module")
 def exposition(image: Image) -> Exposition:
-    """What a running service says on /metrics after requests of each kind."""
+    """What a running service says on /metrics after requests of each kind, and what it says on demand."""
     with image.container() as container:
         _place_orders(container)
-        return read_exposition(container.get("/metrics"))
+        container.get("/readyz")
+        running = container.get("/metrics")
+    on_demand = image.run(["python", "-c", ON_DEMAND], SECRET_KEY=SECRET_KEY).stdout
+    return read_exposition(running + on_demand)
 
 
 def _place_orders(container: Container) -> None:
@@ -428,7 +452,7 @@ def test_panels_read_the_provisioned_data_source(project: Path) -> None:
     sources = _yaml(project / "deploy/grafana/provisioning/datasources/prometheus.yaml")
     (source,) = sources["datasources"]
     document = json.loads((project / DASHBOARD).read_text(encoding="utf-8"))
-    panels = [panel for panel in document["panels"] if panel["type"] != "row"]
+    panels = [panel for panel in panels_of(document) if panel["type"] != "row"]
     named = [x["datasource"] for x in (*panels, *document["templating"]["list"])]
     named += [target["datasource"] for panel in panels for target in panel["targets"]]
     assert all(x == {"type": source["type"], "uid": source["uid"]} for x in named)
@@ -452,7 +476,7 @@ class Box:
 
 def test_panels_stand_side_by_side(project: Path) -> None:
     """Panels have ids of their own, fit the grid of 24 columns and cover no other."""
-    panels = json.loads((project / DASHBOARD).read_text(encoding="utf-8"))["panels"]
+    panels = panels_of(json.loads((project / DASHBOARD).read_text(encoding="utf-8")))
     boxes = [Box(**panel["gridPos"]) for panel in panels]
     assert len({panel["id"] for panel in panels}) == len(panels)
     assert all(box.x + box.w <= 24 for box in boxes)
