@@ -67,10 +67,13 @@ def test_two_workers(tmp_path: Path) -> None:
             assert time.monotonic() < deadline, "one of the workers serves nothing"
             assert process.status("/orders") == 200
             requests += 1
+        # A request is counted when its answer has left: a scrape may be quicker.
+        wait_for(lambda: counted(process) == requests)
         assert {counted(process) for _ in range(6)} == {requests}
         os.kill(events(process, "worker.started")[0]["pid"], signal.SIGKILL)
         wait_for(lambda: len(events(process, "service.started")) == 3)
         assert process.status("/orders") == 200
+        wait_for(lambda: counted(process) == requests + 1)
         assert {counted(process) for _ in range(6)} == {requests + 1}
         connection = process.upload()
         wait_for(lambda: process.status("/livez") == 200)
