@@ -56,6 +56,9 @@ SCHEMAS = {
 }
 # Settings that the service gets with a later issue: the contract names them, settings.py does not read them yet.
 PROMISED_SETTINGS = {"REDIS_URL"}
+# Settings takes over what the second holds.
+SETTINGS_MODULES = ("settings.py", "otel_settings.py")
+SETTINGS = {"Settings", "OtelSettings"}
 PYTHON_SETTINGS = {"PATH", "PYTHONDONTWRITEBYTECODE", "PYTHONUNBUFFERED"}
 
 
@@ -344,10 +347,12 @@ def test_every_variable_is_a_setting(project: Path, compose: dict[str, Any]) -> 
 
 def _settings(project: Path) -> dict[str, Any]:
     """Return the fields of the service's Settings with their defaults, where those are plain values."""
-    module = ast.parse((project / "src/app/settings.py").read_text(encoding="utf-8"))
-    (cls,) = (x for x in module.body if isinstance(x, ast.ClassDef) and x.name == "Settings")
+    modules = [ast.parse((project / "src/app" / name).read_text("utf-8")) for name in SETTINGS_MODULES]
+    classes = [x for module in modules for x in module.body if isinstance(x, ast.ClassDef) and x.name in SETTINGS]
+    assert {cls.name for cls in classes} == SETTINGS
     return {
         x.target.id.upper(): x.value.value if isinstance(x.value, ast.Constant) else None
+        for cls in classes
         for x in cls.body
         if isinstance(x, ast.AnnAssign) and isinstance(x.target, ast.Name)
     }
