@@ -3,6 +3,8 @@
 import os
 import platform
 import re
+import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.metadata import version
@@ -30,6 +32,45 @@ def pinned(core: int) -> Iterator[None]:
         yield
     finally:
         os.sched_setaffinity(0, before)
+
+
+class Stopwatch:
+    """Times a span twice: by the clock, and without what other processes took of it.
+
+    Linux says how long each thread could have run and did not. Where it does not say so, nobody took anything. What
+    this process used of the processor stays in, so threads that wait for one another are not excused.
+    """
+
+    def __init__(self) -> None:
+        self._files: dict[int | None, int] = {}
+        self.start()
+
+    def start(self) -> None:
+        """Begin a span."""
+        self._waited, self._used, self._began = self._waiting(), time.process_time(), time.perf_counter()
+
+    def seconds(self, planned: float = 0.0) -> tuple[float, float]:
+        """Return how long the span is until now, by the clock and without other processes.
+
+        Args:
+            planned: What is taken off both, in seconds; in that time the process is expected to sleep.
+        """
+        clock = time.perf_counter() - self._began - planned
+        used = time.process_time() - self._used
+        waited = sum(seconds - self._waited.get(thread, 0.0) for thread, seconds in self._waiting().items())
+        return clock, clock - min(waited, max(0.0, clock - used))
+
+    def _waiting(self) -> dict[int | None, float]:
+        """Return for how many seconds each thread of this process has been kept from its core."""
+        return {thread.native_id: self._waiting_of(thread.native_id) for thread in threading.enumerate()}
+
+    def _waiting_of(self, thread: int | None) -> float:
+        try:
+            if thread not in self._files:
+                self._files[thread] = os.open(f"/proc/self/task/{thread}/schedstat", os.O_RDONLY)
+            return int(os.pread(self._files[thread], 100, 0).split()[1]) / 1e9
+        except (OSError, IndexError):
+            return 0.0
 
 
 def memory_folder() -> Path:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from benchmarks import machine
 from benchmarks.loggers import events
 from benchmarks.report import AIM, FAILED, MISSED, MUST, Bar, Row, Spread, at_least, at_most, markdown, ratios, spread
 from benchmarks.subjects import NAMES
@@ -120,6 +121,37 @@ def test_table_has_a_line_per_row_and_each_note_once() -> None:
     lines = markdown([("http", row), ("http", row)]).splitlines()
     assert lines[2:4] == [expected, expected]
     assert lines[-1:] == ["- http: loaded by hand"]
+
+
+@pytest.mark.parametrize(
+    ("clock", "processor", "waited", "own"),
+    [
+        (10.0, 4.0, 0.0, 10.0),
+        (10.0, 4.0, 5.0, 5.0),
+        (10.0, 4.0, 9.0, 4.0),
+        (10.0, 12.0, 5.0, 10.0),
+    ],
+)
+def test_stopwatch(monkeypatch: pytest.MonkeyPatch, clock: float, processor: float, waited: float, own: float) -> None:
+    """What other processes took of a span is left out, and never what the process itself used of the processor."""
+    now = {"perf_counter": 100.0, "process_time": 50.0, "waiting": 7.0}
+    monkeypatch.setattr("time.perf_counter", lambda: now["perf_counter"])
+    monkeypatch.setattr("time.process_time", lambda: now["process_time"])
+    monkeypatch.setattr(machine.Stopwatch, "_waiting", lambda _self: {1: now["waiting"]})
+    stopwatch = machine.Stopwatch()
+    now = {"perf_counter": 103.0 + clock, "process_time": 50.0 + processor, "waiting": 7.0 + waited}
+    assert stopwatch.seconds(planned=3.0) == (clock, own)
+
+
+def test_stopwatch_on_a_system_that_counts_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where nothing says how long threads waited, nobody took anything."""
+
+    def refuse(*_arguments: object) -> int:
+        raise FileNotFoundError
+
+    monkeypatch.setattr("benchmarks.machine.os.open", refuse)
+    stopwatch = machine.Stopwatch()
+    assert set(stopwatch._waiting().values()) == {0.0}
 
 
 def test_countable_events_are_told_apart() -> None:

@@ -5,6 +5,7 @@ from array import array
 from typing import Any
 
 from ..loggers import EVENT, Opened, events, open_logger
+from ..machine import Stopwatch
 from . import respond, slow_sink
 
 
@@ -24,15 +25,17 @@ def burst(logger: str, path: str, size: int, warm_up: int, slow: bool) -> dict[s
         opened.info(events.fields(number))
     prepared = [events.fields(number) for number in range(warm_up, warm_up + size)]
     took = array("q", bytes(8 * size))
-    started = time.perf_counter()
+    stopwatch, used = Stopwatch(), time.process_time()
     (_time_extra if opened.extra else _time_keywords)(opened, prepared, took)
     opened.close()
-    seconds = time.perf_counter() - started
+    (clock, seconds), processor = stopwatch.seconds(), time.process_time() - used
     ranked = sorted(took)
     return {
         "p50": ranked[size // 2],
         "p99": ranked[size * 99 // 100],
         "seconds": seconds,
+        "clock": clock,
+        "processor": processor,
         "slow_writes": delays.count if delays else 0,
     }
 

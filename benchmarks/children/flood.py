@@ -87,8 +87,9 @@ def main(logger: str, size: int, seconds: float) -> None:
     while not GO.exists() and time.monotonic() < deadline:
         time.sleep(0.01)
     time.sleep(RECOVERY_SECONDS)
+    health = repr(opened.health()) if opened.health else ""
     opened.close()
-    answer({**said, "health": repr(opened.health()) if opened.health else ""})
+    answer({**said, "health": health})
 
 
 if __name__ == "__main__":

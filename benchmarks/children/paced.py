@@ -1,9 +1,11 @@
 """An asyncio program that logs at a steady pace, and watches how late its event loop is."""
 
 import asyncio
+from dataclasses import dataclass
 from typing import Any
 
 from ..loggers import Opened, events, open_logger
+from ..machine import Stopwatch
 from . import respond
 
 TASKS = 20
@@ -26,31 +28,40 @@ async def log_steadily(opened: Opened, first: int, count: int, interval: float) 
         opened.info(events.countable(first + number))
 
 
-async def watch(latest: list[float]) -> None:
-    """Note the longest time by which a short sleep came back too late.
+@dataclass(slots=True)
+class Lateness:
+    """By how many seconds a short sleep came back too late at the most, and without the time that others took."""
+
+    clock: float = 0.0
+    own: float = 0.0
+
+
+async def watch(latest: Lateness) -> None:
+    """Note how late short sleeps come back.
 
     Args:
-        latest: Its one item is the longest so far.
+        latest: What was found so far.
     """
-    loop = asyncio.get_running_loop()
+    stopwatch = Stopwatch()
     while True:
-        started = loop.time()
+        stopwatch.start()
         await asyncio.sleep(TICK_SECONDS)
-        latest[0] = max(latest[0], loop.time() - started - TICK_SECONDS)
+        clock, own = stopwatch.seconds(TICK_SECONDS)
+        latest.clock, latest.own = max(latest.clock, clock), max(latest.own, own)
 
 
-async def run(opened: Opened, size: int, per_second: float) -> float:
-    """Return the loop's largest lateness in seconds, while tasks log."""
-    latest = [0.0]
+async def run(opened: Opened, size: int, per_second: float) -> Lateness:
+    """Return how late the loop was while tasks logged."""
+    latest = Lateness()
     watcher = asyncio.create_task(watch(latest))
     # The loop's first turns belong to the start, not to the log.
     await asyncio.sleep(10 * TICK_SECONDS)
-    latest[0] = 0.0
+    latest.clock = latest.own = 0.0
     each = size // TASKS
     tasks = (log_steadily(opened, task * each, each, TASKS / per_second) for task in range(TASKS))
     await asyncio.gather(*tasks)
     watcher.cancel()
-    return latest[0]
+    return latest
 
 
 def paced(logger: str, size: int, per_second: float) -> dict[str, Any]:
@@ -64,7 +75,7 @@ def paced(logger: str, size: int, per_second: float) -> dict[str, Any]:
     opened = open_logger(logger, "/dev/stdout")
     lateness = asyncio.run(run(opened, size, per_second))
     opened.close()
-    return {"lateness": lateness}
+    return {"clock": lateness.clock, "own": lateness.own}
 
 
 if __name__ == "__main__":
