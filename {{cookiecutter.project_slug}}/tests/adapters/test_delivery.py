@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections import deque
 from collections.abc import Callable
 from pathlib import Path
@@ -245,37 +246,43 @@ def test_queue_is_bounded_in_bytes() -> None:
 
 
 @pytest.mark.parametrize(
-    ("max_bytes", "end", "largest"),
-    [
-        (100_000_000, Delivery.flush, BATCH_BYTES),
-        (8_000_000, Delivery.flush, HURRY_BYTES),
-        (100_000_000, Delivery.close, HURRY_BYTES),
-    ],
+    ("max_bytes", "is_closing", "largest"),
+    [(100_000_000, False, BATCH_BYTES), (8_000_000, False, HURRY_BYTES), (100_000_000, True, HURRY_BYTES)],
 )
-def test_batches(max_bytes: int, end: Callable[[Delivery], object], largest: int) -> None:
+def test_batches(max_bytes: int, is_closing: bool, largest: int) -> None:
     """Batches are small, so that callers get the interpreter's lock, unless the queue fills or the log closes."""
     sink = Collected()
     sink.open.clear()
-    batches: list[int] = []
+    parts: list[int] = []
 
     def finish(lines: list[bytes]) -> list[bytes]:
-        batches.append(sum(map(len, lines)) + LINE_OVERHEAD * len(lines))
+        parts.append(len(lines))
         return lines
 
     delivered = delivery(sink, finish=finish, max_bytes=max_bytes)
-    size = BATCH_BYTES // FINISH_LINES - LINE_OVERHEAD
-    for _ in range(16 * FINISH_LINES):
-        delivered.put(b"x" * (size - 1) + b"\n")
-    writes: list[int] = []
+    size = 1024
+    line = b"x" * (size - LINE_OVERHEAD - 1) + b"\n"
+    for _ in range(4 * HURRY_BYTES // size):
+        delivered.put(line)
+    batches: list[int] = []
     write = sink.write
-    sink.write = lambda lines: (writes.append(len(lines)), write(lines))[1]  # type: ignore[method-assign,func-returns-value]
-    sink.open.set()
-    end(delivered)
-    delivered.close()
-    assert len(sink.lines) == 16 * FINISH_LINES
-    assert max(writes) * (size + LINE_OVERHEAD) <= largest + size + LINE_OVERHEAD
-    assert max(writes) * (size + LINE_OVERHEAD) > largest // 2
-    assert max(batches) <= BATCH_BYTES + size + LINE_OVERHEAD
+
+    def count(lines: list[bytes]) -> None:
+        batches.append(len(lines))
+        write(lines)
+
+    def open_sink() -> None:
+        while is_closing and not delivered._closing:
+            time.sleep(0.001)
+        sink.open.set()
+
+    sink.write = count  # type: ignore[method-assign]
+    threading.Thread(target=open_sink).start()
+    assert is_closing or delivered.flush(PATIENCE)
+    delivered.close(PATIENCE)
+    assert len(sink.lines) == 4 * HURRY_BYTES // size
+    assert largest / 2 < max(batches) * size <= largest + size
+    assert max(parts) <= FINISH_LINES
 
 
 def test_lines_that_cannot_be_finished() -> None:

@@ -27,8 +27,8 @@ RETRY_SECONDS = 0.1
 CLOSE_SECONDS = 4.5
 # What a line costs in memory besides its bytes: the object, and its place in the queue.
 LINE_OVERHEAD = 64
-# What is delivered at once: it takes about a millisecond, in which callers may have to wait for the interpreter's lock.
-BATCH_BYTES = 256 * 1024
+# What is delivered at once: seldom more than a millisecond, for which callers wait for the interpreter's lock.
+BATCH_BYTES = 64 * 1024
 # Between two batches callers get the lock: to give it back for no time is not enough, they would find it taken again.
 PAUSE_SECONDS = 0.00005
 # Unless this share of the queue is filled, or the log closes: then batches are larger, and nothing is between them.
