@@ -336,12 +336,13 @@ def test_unhandled_exception_outside_a_handler() -> None:
 )
 def test_time_of_a_line(monkeypatch: pytest.MonkeyPatch, micros: int, shown: str) -> None:
     """A line says its own time, also when the clock has moved on by little or by much, or was put back."""
-    render = LineRenderer("orders", "test", "1").render
+    renderer = LineRenderer("orders", "test", "1")
+    heads = renderer.heads("app", "info")
     for before in (micros, max(0, micros - 999), micros + 5000, micros + 1_000_000):
         monkeypatch.setattr("time.time", lambda before=before: before / 1_000_000)
-        render("app", "info", "before", {})
+        renderer.render(heads, "before", {})
         monkeypatch.setattr("time.time", lambda: (micros + 0.25) / 1_000_000)
-        line = render("app", "info", "happened", {})
+        line = renderer.render(heads, "happened", {})
         assert line is not None
         assert json.loads(line)["timestamp"] == shown
 
@@ -362,23 +363,26 @@ def test_bound_fields_are_rendered_once(bound: dict[str, Any], is_plain: bool) -
     held = Bound(bound)
     assert held.is_plain is is_plain
     renderer = LineRenderer("orders", "test", "1")
-    line = renderer.render("a", "info", "e", {"own": 1}, held)
+    heads = renderer.heads("a", "info")
+    line = renderer.render(heads, "e", {"own": 1}, held)
     assert (line is not None) is is_plain
     if line is not None:
         assert {**bound, "own": 1}.items() <= orjson.loads(line).items()
-        assert renderer.render("a", "info", "e", dict.fromkeys(bound or {"level": 1}), held) is None
+        assert renderer.render(heads, "e", dict.fromkeys(bound or {"level": 1}), held) is None
 
 
 def test_bound_fields_that_something_overrides_take_the_chain() -> None:
     """Which of two values of a name counts is the chain's to say."""
+    renderer = LineRenderer("orders", "test", "1")
     with request_context(order=8):
-        assert LineRenderer("orders", "test", "1").render("a", "info", "e", {}, Bound({"order": 7})) is None
+        assert renderer.render(renderer.heads("a", "info"), "e", {}, Bound({"order": 7})) is None
 
 
 def test_long_texts_are_not_remembered() -> None:
     """What is rendered once and kept are names of events, not texts with data in them."""
     renderer = LineRenderer("orders", "test", "1")
+    heads = renderer.heads("a", "info")
     for number in range(10):
-        assert renderer.render("a", "info", f"{number} " + "x" * 1000, {}) is not None
-        assert renderer.render("a", "info", "order.placed", {}) is not None
-    assert list(renderer._heads) == [("a", "info", "order.placed")]
+        assert renderer.render(heads, f"{number} " + "x" * 1000, {}) is not None
+        assert renderer.render(heads, "order.placed", {}) is not None
+    assert list(heads) == ["order.placed"]

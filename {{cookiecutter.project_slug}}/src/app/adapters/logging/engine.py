@@ -19,7 +19,7 @@ Put = Callable[[bytes, bool], None]
 Route = Callable[[str, int, object], Put]
 _NUMBERS = {"notset": 0, "debug": 10, "info": 20, "warning": 30, "error": 40, "exception": 40, "critical": 50}
 _ERROR = 40
-_MAX_ROUTES = 4096
+_MAX_WAYS = 4096
 # Libraries that are chatty at their own INFO, or that say what the access line says better.
 _QUIET = {
     "alembic": "WARNING",
@@ -29,21 +29,25 @@ _QUIET = {
 }
 
 
-class _Routes(dict[tuple[str, str], tuple[Put, bool] | None]):
-    """Logger and level to what takes the line and whether it is an error; None where the level is not wanted."""
+class _Ways(dict[tuple[str, str], tuple[Put, bool, chain.Heads] | None]):
+    """Logger and level to what takes the line, whether it is an error, and the heads of lines; None if not wanted."""
 
-    def __init__(self, threshold: Callable[[str], int], route: Route) -> None:
+    def __init__(self, threshold: Callable[[str], int], route: Route, renderer: chain.LineRenderer) -> None:
+        super().__init__()
         self._threshold = threshold
         self._route = route
+        self._heads = renderer.heads
 
-    def __missing__(self, key: tuple[str, str]) -> tuple[Put, bool] | None:
+    def __missing__(self, key: tuple[str, str]) -> tuple[Put, bool, chain.Heads] | None:
         name, level = key
         number = _NUMBERS[level]
-        if len(self) >= _MAX_ROUTES:
+        if len(self) >= _MAX_WAYS:
             self.clear()
         wanted = number >= self._threshold(name)
-        self[key] = route = (self._route(name, number, None), number >= _ERROR) if wanted else None
-        return route
+        self[key] = way = (
+            (self._route(name, number, None), number >= _ERROR, self._heads(name, level)) if wanted else None
+        )
+        return way
 
 
 class Engine:
@@ -67,11 +71,10 @@ class Engine:
         identity = identity_of(settings)
         self.levels = chain.LevelFilter(settings.log.level, levels_of(settings))
         self._threshold = self.levels.threshold
-        self._routes = _Routes(self._threshold, route)
         self._route = route
         self._has_layers = bool(settings.log.layers)
         self._identity = identity
-        self._render = chain.LineRenderer(*identity).render
+        self._use(chain.LineRenderer(*identity))
         self._enrichers = enrichers or Enrichers()
         self._values: Mapping[str, Any] = {}
         self._processors: tuple[chain.Processor, ...] = (
@@ -95,14 +98,14 @@ class Engine:
         self, name: str, level: str, event: Any, args: tuple[Any, ...], fields: dict[str, Any], bound: chain.Bound
     ) -> None:
         """Take an event of a logger; never raises."""
-        route = self._routes[name, level]
-        if route is None:
+        way = self._ways[name, level]
+        if way is None:
             return
-        line = None if args or level == "exception" else self._render(name, level, event, fields, bound)
+        put, is_error, heads = way
+        line = None if args or level == "exception" else self._render(heads, event, fields, bound)
         if line is None:
             self._process(name, level, {**bound, **fields, "event": _formatted(event, args), "logger": name})
             return
-        put, is_error = route
         try:
             if self._on_event is not None:
                 self._on_event(level)
@@ -138,8 +141,12 @@ class Engine:
         """
         self._values = enrichment.values
         enriched = EnrichedLineRenderer(self._identity, enrichment) if enrichment.values else None
-        self._render = (enriched or chain.LineRenderer(*self._identity)).render
+        self._use(enriched or chain.LineRenderer(*self._identity))
         chain.install(AskingEngine(self, self._enrichers) if enrichment.per_event else self)
+
+    def _use(self, renderer: chain.LineRenderer) -> None:
+        self._ways = _Ways(self._threshold, self._route, renderer)
+        self._render = renderer.render
 
     def _add_values(self, _logger: Any, _method: str, event: chain.Event) -> chain.Event:
         return {**self._values, **event} if self._values else event

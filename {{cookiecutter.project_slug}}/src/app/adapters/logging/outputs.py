@@ -38,7 +38,7 @@ class Outputs:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._render = chain.LineRenderer(*identity_of(settings)).render
+        self._renderer = chain.LineRenderer(*identity_of(settings))
         self._layers = [_layer(name, layer) for name, layer in settings.log.layers.items()]
         self._names = frozenset(settings.log.layers)
         self._put_of = lru_cache(maxsize=4096)(self._choose)
@@ -102,7 +102,7 @@ class Outputs:
         self, name: str, sink: Sink, finish: Finish, overflow: Literal["drop", "block"] | None = None
     ) -> Delivery:
         def report(dropped: int) -> list[bytes]:
-            line = self._render(_NAME, "warning", "log.dropped", {"dropped": dropped, "sink": name})
+            line = self._line("warning", "log.dropped", {"dropped": dropped, "sink": name})
             return finish([line]) if line is not None else []
 
         log = self._settings.log
@@ -118,9 +118,12 @@ class Outputs:
     def _shown(self, stream: TextIO) -> Finish:
         return finisher(self._settings.log_format, in_colour=stream.isatty())
 
+    def _line(self, level: str, event: str, fields: dict[str, Any]) -> bytes | None:
+        return self._renderer.render(self._renderer.heads(_NAME, level), event, fields)
+
     def _say(self, event: str, **fields: Any) -> None:
         """Tell on standard output what became of another sink."""
-        line = self._render(_NAME, "error", event, fields)
+        line = self._line("error", event, fields)
         if line is not None:
             self._deliveries[STDOUT].put(line, True)
 

@@ -17,7 +17,7 @@ from .chain import (
 )
 from .enrichers import register_enricher, remove_enricher
 from .exceptions import REPORTED, describe_exception, is_reported, mark_reported
-from .line import NO_FIELDS, Bound, LineRenderer
+from .line import NO_FIELDS, Bound, Heads, LineRenderer
 from .logger import Engine, Logger, get_logger, install
 from .rendering import Renderer, renderer, to_json
 from .timing import log_execution_time
@@ -28,6 +28,7 @@ __all__ = [
     "Bound",
     "Engine",
     "Event",
+    "Heads",
     "LevelFilter",
     "LineRenderer",
     "Logger",

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 from ..context import current_context
 from ..redaction import redact_field
-from .line import NO_FIELDS, Bound, LineRenderer
+from .line import NO_FIELDS, Bound, Heads, LineRenderer
 from .logger import get_logger
 from .rendering import ORDER, to_json
 
@@ -236,12 +236,10 @@ class EnrichedLineRenderer(LineRenderer):
         super().__init__(*identity, rendered=enrichment.rendered)
         self._names = enrichment.values.keys()
 
-    def render(
-        self, name: str, level: str, event: Any, fields: dict[str, Any], bound: Bound = NO_FIELDS
-    ) -> bytes | None:
+    def render(self, heads: Heads, event: Any, fields: dict[str, Any], bound: Bound = NO_FIELDS) -> bytes | None:
         """Return the line with its line feed, or None when the event needs the chain: to override a value, too."""
         overridden = any(not self._names.isdisjoint(names) for names in (fields, bound, current_context()))
-        return None if overridden else super().render(name, level, event, fields, bound)
+        return None if overridden else super().render(heads, event, fields, bound)
 
 
 def _value_of(enricher: Enricher) -> Any:

@@ -16,7 +16,7 @@ from .rendering import ORDER
 
 # Fields that mean something to the chain, or that a caller must not set.
 _NEED_CHAIN = frozenset({*ORDER, "exc_info", "stack_info", "exception", "stack"})
-_MAX_HEADS = 4096
+_MAX_HEADS = 512
 _MAX_NAME = 200
 # Other types are the chain's: it knows how to show them without a crash or a secret.
 _OPTIONS = (
@@ -61,6 +61,36 @@ class Bound(dict[str, Any]):
 NO_FIELDS = Bound({})
 
 
+class Heads(dict[str, bytes]):
+    """What stands between the time and the fields of an event: it repeats whenever the same thing happens.
+
+    Args:
+        name: The logger's name.
+        level: The level's name.
+        tail: What follows the event in each line.
+
+    """
+
+    def __init__(self, name: str, level: str, tail: bytes) -> None:
+        super().__init__()
+        self._name = name
+        self._level = level
+        self._tail = tail
+
+    def __missing__(self, event: Any) -> bytes:
+        """Return the head of an event that is not known; raises TypeError when the event is no text."""
+        if type(event) is not str:
+            raise TypeError
+        named = orjson.dumps({"level": self._level, "logger": self._name, "event": event})[1:-1]
+        head = b'Z",%b,%b' % (named, self._tail)
+        # A text with data in it is rather long, and does not come again: kept, many of them would be a lot of memory.
+        if len(event) <= _MAX_NAME:
+            if len(self) >= _MAX_HEADS:
+                self.clear()
+            self[event] = head
+        return head
+
+
 class LineRenderer:
     """Renders plain events.
 
@@ -75,18 +105,24 @@ class LineRenderer:
     def __init__(self, service: str, environment: str, version: str, rendered: bytes = b"") -> None:
         identity = {"service": service, "environment": environment, "version": version}
         self._tail = orjson.dumps(identity)[1:-1] + rendered
-        self._heads: dict[tuple[str, str, str], bytes] = {}
         # One object, so that no thread sees the millisecond of one and the text of another.
         self._clock = (-1.0, b"")
 
-    def render(
-        self, name: str, level: str, event: Any, fields: dict[str, Any], bound: Bound = NO_FIELDS
-    ) -> bytes | None:
-        """Return the line with its line feed, or None when the event needs the chain.
+    def heads(self, name: str, level: str) -> Heads:
+        """Return what `render` takes for all events of a logger and level.
 
         Args:
             name: The logger's name.
             level: The level's name.
+
+        """
+        return Heads(name, level, self._tail)
+
+    def render(self, heads: Heads, event: Any, fields: dict[str, Any], bound: Bound = NO_FIELDS) -> bytes | None:
+        """Return the line with its line feed, or None when the event needs the chain.
+
+        Args:
+            heads: Those of its logger and level.
             event: What happened.
             fields: What is to be said about it.
             bound: What the logger says with each event.
@@ -98,7 +134,7 @@ class LineRenderer:
         if bound and not (bound.is_plain and bound.keys().isdisjoint(fields) and bound.keys().isdisjoint(context)):
             return None
         try:
-            head = self._heads.get((name, level, event)) or self._head(name, level, event)
+            head = heads[event]
             inherited = _inherited(context, fields) if context else b""
             body = orjson.dumps(fields, option=_OPTIONS)[1:] if fields else b"\n"
         except (TypeError, ValueError):
@@ -122,19 +158,6 @@ class LineRenderer:
         prefix = text.encode() + _THREE_DIGITS[millis % 1000]
         self._clock = (millis / 1000, prefix)
         return micros, prefix
-
-    def _head(self, name: str, level: str, event: Any) -> bytes:
-        """Return what follows the time: it repeats whenever the same thing happens."""
-        if type(event) is not str:
-            raise TypeError
-        named = orjson.dumps({"level": level, "logger": name, "event": event})[1:-1]
-        head = b'Z",%b,%b' % (named, self._tail)
-        # A text with data in it is rather long, and does not come again: kept, many of them would be a lot of memory.
-        if len(event) <= _MAX_NAME:
-            if len(self._heads) >= _MAX_HEADS:
-                self._heads.clear()
-            self._heads[name, level, event] = head
-        return head
 
 
 def _inherited(context: Mapping[str, object], fields: Mapping[str, Any]) -> bytes:
