@@ -13,7 +13,7 @@ from app.core.metrics import Kind, Sample, define
 from ..conftest import Log
 
 ORDERS = define(Kind.COUNTER, "orders_total", "Orders.", ["channel"])
-LENGTH = define(Kind.GAUGE, "length", "Length.", across="max")
+LENGTH = define(Kind.GAUGE, "length", "Length.")
 SIZES = define(Kind.HISTOGRAM, "size_bytes", "Sizes.", ["kind"], buckets=[1, 10])
 
 

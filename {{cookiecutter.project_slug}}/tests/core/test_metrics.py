@@ -11,6 +11,7 @@ import pytest
 from app.core.metrics import (
     OTHER,
     OWN,
+    Across,
     Counter,
     Family,
     Registry,
@@ -318,14 +319,24 @@ def test_counts_of_processes_add_up() -> None:
 
 
 @pytest.mark.parametrize(("across", "joined"), [("sum", 9), ("max", 6), ("min", 1), ("latest", 2)])
-def test_gauges_of_processes(across: str, joined: int) -> None:
+def test_gauges_of_processes(across: Across, joined: int) -> None:
     """A gauge says how the values of living processes become one; a dead one's, or one not set yet, do not count."""
-    gauges = [Registry().gauge("a", "A.", across=across) for _ in range(5)]  # type: ignore[arg-type]
+    gauges = [Registry().gauge("a", "A.", across=across) for _ in range(5)]
     for series, value in zip(gauges, (1, 6, 2, 100, math.nan), strict=True):
         series.set(value)
     sources = [source(series, is_alive=index != 3) for index, series in enumerate(gauges)]
     (family,) = merge(sources)
     assert family.rows[()][0] == joined
+
+
+@pytest.mark.parametrize("across", ["max", "min", "latest"])
+def test_gauge_that_one_process_sets(across: Across) -> None:
+    """A process that has the gauge but has not set it says nothing about it."""
+    unset, gauge = (Registry().gauge("a", "A.", across=across) for _ in range(2))
+    assert merge([source(unset)]) == []
+    gauge.inc(-3)
+    (family,) = merge([source(unset), source(gauge)])
+    assert family.rows[()][0] == -3
 
 
 def test_definitions_that_differ_between_processes() -> None:

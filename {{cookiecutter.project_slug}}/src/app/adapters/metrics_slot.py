@@ -102,7 +102,7 @@ class Slot:
         if free:
             cells = free.pop()
             if definition.kind is Kind.GAUGE:
-                _fill(cells, 0.0)
+                _fill(cells, definition.initial)
             return cells
         try:
             return self._add(definition, values)
@@ -139,7 +139,7 @@ class Slot:
             self._grow()
         start, self._end = self._end, self._end + size
         cells = _doubles(self._block, _numbers_at(start, len(head)), self._end)
-        _fill(cells, 0.0)
+        _fill(cells, definition.initial)
         text = start + _LENGTHS.size
         self._block[text : text + len(head)] = head
         # Last: what has no length yet is not there for a reader.

@@ -63,6 +63,11 @@ class Definition:
         return 2 if self.kind is Kind.SUMMARY or self.across == "latest" else 1
 
     @property
+    def initial(self) -> float:
+        """What a number is before it is set: none, where a 0 of one process would hide what another one has set."""
+        return 0.0 if self.kind is not Kind.GAUGE or self.across == "sum" else math.nan
+
+    @property
     def sample_names(self) -> frozenset[str]:
         """The names that no other series may use."""
         suffixes = {Kind.COUNTER: ("_total",), Kind.GAUGE: ()}.get(self.kind, ("_bucket", "_count", "_sum"))

@@ -41,7 +41,7 @@ def merge(sources: Iterable[Source]) -> list[Family]:
     for source in sources:
         for definition, values, numbers in source.samples:
             is_gauge = definition.kind is Kind.GAUGE
-            # A gauge of a process that has just taken over the place of a dead one is NaN until it is set.
+            # NaN: not set yet, or left behind by the process that this one took the place of.
             if is_gauge and (not source.is_alive or math.isnan(numbers[0])):
                 continue
             family = families.setdefault(definition.name, Family(definition))

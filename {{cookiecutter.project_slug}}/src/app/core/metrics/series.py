@@ -207,7 +207,8 @@ class Gauge(Series):
         """
         acquire()
         try:
-            self._put(self.cells[0] + amount)
+            before = self.cells[0]
+            self._put(amount if math.isnan(before) else before + amount)
         finally:
             release()
 
@@ -356,4 +357,4 @@ def in_memory(definition: Definition, _values: tuple[str, ...]) -> Cells:
         definition: How many are needed.
 
     """
-    return [0.0] * definition.width
+    return [definition.initial] * definition.width
