@@ -16,7 +16,7 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
-from itertools import repeat
+from itertools import chain, repeat
 from typing import Literal, NamedTuple
 
 from .sinks import Sink
@@ -64,7 +64,6 @@ class _Progress(NamedTuple):
 
     written: int
     lost: int
-    bytes_out: int
     # The lines that are being written.
     taken: list[bytes]
 
@@ -112,8 +111,9 @@ class Delivery:
         # Reentrant: a signal handler that logs may interrupt the thread that holds it.
         self.lock = threading.RLock()
         self._bytes_in = 0
+        self._bytes_out = 0
         self._refused = 0
-        self._progress = _Progress(0, 0, 0, [])
+        self._progress = _Progress(0, 0, [])
         self._failed_writes = 0
         self._told = 0
         self._needs_wake_up = True
@@ -134,7 +134,7 @@ class Delivery:
                 break
         dropped += progress.lost
         submitted = progress.written + dropped + taken + waiting
-        return Account(submitted, progress.written, dropped, self._failed_writes, self._bytes_in - progress.bytes_out)
+        return Account(submitted, progress.written, dropped, self._failed_writes, self._bytes_in - self._bytes_out)
 
     def put(self, line: bytes, is_error: bool = False) -> None:
         """Queue a line; never raises, and waits only when the overflow policy is `block`.
@@ -145,7 +145,7 @@ class Delivery:
 
         """
         size = len(line) + LINE_OVERHEAD
-        if self._bytes_in - self._progress.bytes_out + size > self._max_bytes and not self._has_room(size, is_error):
+        if self._bytes_in - self._bytes_out + size > self._max_bytes and not self._has_room(size, is_error):
             with self.lock:
                 self._refused += 1
             return
@@ -159,7 +159,7 @@ class Delivery:
         """Return whether a full queue takes a line nevertheless, at once or after waiting."""
         limit = self._max_bytes * (1 + ERROR_RESERVE if is_error else 1)
         deadline = time.monotonic() + self._block_seconds
-        while self._bytes_in - self._progress.bytes_out + size > limit:
+        while self._bytes_in - self._bytes_out + size > limit:
             if self._overflow == "drop" or self._closing or time.monotonic() >= deadline:
                 return False
             time.sleep(LINGER_SECONDS)
@@ -222,18 +222,19 @@ class Delivery:
 
     def _deliver(self) -> None:
         """Write what has gathered; a line leaves the account only when the sink has it."""
-        written, lost, bytes_out, lines = self._progress
-        waiting_bytes = self._bytes_in - bytes_out
+        written, lost, lines = self._progress
+        waiting_bytes = self._bytes_in - self._bytes_out
         is_in_hurry = self._closing or waiting_bytes > self._max_bytes * HURRY_SHARE
         count = self._count(HURRY_BYTES if is_in_hurry else BATCH_BYTES, waiting_bytes)
         # In one step of the interpreter, so that at no time a line is in neither of the two.
         lines.extend(map(deque.popleft, repeat(self._queue, count)))
-        bytes_out += sum(map(len, lines)) + LINE_OVERHEAD * count
-        if self._bring(partial(self._finish_all, lines)):
-            self._progress = _Progress(written + count, lost, bytes_out, [])
+        is_written = self._bring(partial(self._finish_all, lines))
+        self._bytes_out += sum(map(len, lines)) + LINE_OVERHEAD * count
+        if is_written:
+            self._progress = _Progress(written + count, lost, [])
             self._tell_losses()
         else:
-            self._progress = _Progress(written, lost + count, bytes_out, [])
+            self._progress = _Progress(written, lost + count, [])
         if self._queue and not is_in_hurry:
             time.sleep(PAUSE_SECONDS)
 
@@ -244,7 +245,7 @@ class Delivery:
 
     def _finish_all(self, lines: list[bytes]) -> list[bytes]:
         parts = (lines[start : start + FINISH_LINES] for start in range(0, len(lines), FINISH_LINES))
-        return [line for part in parts for line in self._finish(part)]
+        return list(chain.from_iterable(map(self._finish, parts)))
 
     def _bring(self, finished: Callable[[], list[bytes]]) -> bool:
         """Write what a function returns, and return whether that was possible."""

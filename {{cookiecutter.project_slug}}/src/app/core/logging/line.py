@@ -106,7 +106,7 @@ class LineRenderer:
         identity = {"service": service, "environment": environment, "version": version}
         self._tail = orjson.dumps(identity)[1:-1] + rendered
         # One object, so that no thread sees the millisecond of one and the text of another.
-        self._clock = (-1.0, b"")
+        self._clock = (-1_000_000, b"")
 
     def heads(self, name: str, level: str) -> Heads:
         """Return what `render` takes for all events of a logger and level.
@@ -131,33 +131,39 @@ class LineRenderer:
         if not _NEED_CHAIN.isdisjoint(fields):
             return None
         context = current_context()
-        if bound and not (bound.is_plain and bound.keys().isdisjoint(fields) and bound.keys().isdisjoint(context)):
-            return None
         try:
             head = heads[event]
-            inherited = _inherited(context, fields) if context else b""
+            if context:
+                head += _inherited(context, fields)
+            if bound:
+                head += _rendered(bound, fields, context)
             body = orjson.dumps(fields, option=_OPTIONS)[1:] if fields else b"\n"
         except (TypeError, ValueError):
             return None
         # Not `in` nor `find`: before they look for bytes they find out what they were given, which takes longer.
         if body.rpartition(b"null")[1] and not _is_finite(fields):
             return None
-        now = time.time()
+        now = time.time_ns()
         began, prefix = self._clock
-        micros = int((now - began) * 1_000_000)
+        micros = (now - began) // 1000
         if not 0 <= micros < 1000:
             micros, prefix = self._begin_millisecond(now)
-        return b"".join(
-            (prefix, _THREE_DIGITS[micros], head, inherited, bound.rendered, b"," if fields else b"}", body)
-        )
+        return b"".join((prefix, _THREE_DIGITS[micros], head, b"," if fields else b"}", body))
 
-    def _begin_millisecond(self, now: float) -> tuple[int, bytes]:
+    def _begin_millisecond(self, now: int) -> tuple[int, bytes]:
         """Render what the lines of a millisecond begin with; return how many microseconds of it are over, and that."""
-        millis, micros = divmod(int(now * 1_000_000), 1000)
+        millis, nanos = divmod(now, 1_000_000)
         text = time.strftime('{"timestamp":"%Y-%m-%dT%H:%M:%S.', time.gmtime(millis // 1000))
         prefix = text.encode() + _THREE_DIGITS[millis % 1000]
-        self._clock = (millis / 1000, prefix)
-        return micros, prefix
+        self._clock = (millis * 1_000_000, prefix)
+        return nanos // 1000, prefix
+
+
+def _rendered(bound: Bound, fields: Mapping[str, Any], context: Mapping[str, object]) -> bytes:
+    """Return a logger's fields as JSON; raises TypeError when they need the chain, or when something overrides them."""
+    if not (bound.is_plain and bound.keys().isdisjoint(fields) and bound.keys().isdisjoint(context)):
+        raise TypeError
+    return bound.rendered
 
 
 def _inherited(context: Mapping[str, object], fields: Mapping[str, Any]) -> bytes:
