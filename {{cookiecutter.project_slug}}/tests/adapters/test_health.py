@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 
 import pytest
 
@@ -73,6 +74,7 @@ async def test_optional_check_fails() -> None:
     registry.register(Check("extra", broken.probe, required=False))
     report = await registry.report()
     assert report.ready
+    assert report.document()["status"] == "degraded"
     assert statuses(report) == {"a": "ok", "extra": "failed"}
 
 
@@ -90,6 +92,55 @@ async def test_check_that_hangs() -> None:
     """A check that does not answer in time has failed, and the others are as they are."""
     report = await health(hang, Dependency().probe, timeout=0.02).report()
     assert statuses(report) == {"a": "failed", "b": "ok"}
+
+
+async def test_check_with_a_time_of_its_own() -> None:
+    """A check that is slower or more important than others has a time of its own."""
+    registry = Health(timeout=3600, cache=0)
+    registry.register(Check("slow", hang, timeout=0.02))
+    assert statuses(await registry.report()) == {"slow": "failed"}
+
+
+async def test_check_that_cannot_be_stopped() -> None:
+    """A probe that goes on after its time holds nobody up, and is not started again before it ends."""
+    started, end = 0, asyncio.Event()
+
+    async def stubborn() -> None:
+        nonlocal started
+        started += 1
+        while not end.is_set():
+            with suppress(asyncio.CancelledError):
+                await end.wait()
+
+    registry = health(stubborn, timeout=0.02)
+    for _ in range(3):
+        assert statuses(await registry.report()) == {"a": "failed"}
+    assert started == 1
+    end.set()
+    await asyncio.sleep(0)
+    assert statuses(await registry.report()) == {"a": "ok"}
+    assert started == 2
+
+
+async def test_check_that_cancels_itself() -> None:
+    """A library that lets a cancellation escape is a failed check, not a request that ends."""
+
+    async def cancelled() -> None:
+        raise asyncio.CancelledError
+
+    assert statuses(await health(cancelled).report()) == {"a": "failed"}
+
+
+async def test_check_is_switched_off() -> None:
+    """A check that was taken out is neither asked nor shown; an unknown name is refused with the known ones."""
+    dependency = Dependency()
+    registry = health(dependency.probe, Dependency().probe, cache=3600)
+    assert statuses(await registry.report()) == {"a": "ok", "b": "ok"}
+    registry.remove("a")
+    assert statuses(await registry.report()) == {"b": "ok"}
+    assert dependency.asked == 1
+    with pytest.raises(ValueError, match="no check named 'a'; there are: b"):
+        registry.remove("a")
 
 
 async def test_results_serve_again() -> None:
@@ -121,13 +172,22 @@ async def test_probes_at_the_same_moment_share_a_run() -> None:
 
 
 async def test_caller_that_goes_away() -> None:
-    """A caller that gives up does not keep the next one from a report."""
-    registry = health(Dependency().probe)
-    registry.register(Check("slow", hang))
+    """A caller that gives up ends no check: the next one gets what it found."""
+    answer = asyncio.Event()
+    asked = 0
+
+    async def slow() -> None:
+        nonlocal asked
+        asked += 1
+        await answer.wait()
+
+    registry = health(slow)
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(0.02):
             await registry.report()
-    assert not registry._lock.locked()
+    answer.set()
+    assert (await registry.report()).ready
+    assert asked == 1
 
 
 async def test_shutting_down() -> None:
@@ -140,8 +200,21 @@ async def test_shutting_down() -> None:
     assert report.document()["status"] == "shutting_down"
 
 
+async def test_shutting_down_while_a_check_hangs() -> None:
+    """That the service is about to stop is said at once, whatever another caller waits for."""
+    registry = health(hang, timeout=3600)
+    waiting = asyncio.create_task(registry.report())
+    await asyncio.sleep(0)
+    registry.shutting_down = True
+    async with asyncio.timeout(10):
+        assert not (await registry.report()).ready
+    waiting.cancel()
+    for task in asyncio.all_tasks() - {asyncio.current_task()}:
+        task.cancel()
+
+
 async def test_failure_is_logged_when_it_begins(log: Log) -> None:
-    """A failure is one line when it begins, however often it is probed, and one more when it begins again."""
+    """A failure is one line when it begins, however often it is probed, one when it is over, and so on."""
     dependency = Dependency()
     registry = health(dependency.probe)
     for error in (OSError("refused"), OSError("refused"), None, None, OSError("again")):
@@ -150,6 +223,7 @@ async def test_failure_is_logged_when_it_begins(log: Log) -> None:
     lines = log.named("health.check_failed")
     assert [(line["level"], line["check"]) for line in lines] == [("warning", "a")] * 2
     assert [line["exception"][0]["message"] for line in lines] == ["refused", "again"]
+    assert [(line["level"], line["check"]) for line in log.named("health.check_recovered")] == [("info", "a")]
 
 
 def test_name_is_taken() -> None:

@@ -15,11 +15,12 @@ class LiveView(BaseModel):
 
 
 class CheckView(BaseModel):
-    """What a check found, and how long it took in seconds."""
+    """What a check found, how long it took in seconds, and whether the service can not do without it."""
 
     name: str
     status: Status
     duration: float
+    required: bool
 
 
 class ReadyView(BaseModel):

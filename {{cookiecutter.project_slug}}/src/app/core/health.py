@@ -6,9 +6,10 @@ from enum import StrEnum
 
 
 class Status(StrEnum):
-    """The result of a check, or of all of them."""
+    """The result of a check, or of all of them: `degraded` works without something that it can do without."""
 
     OK = "ok"
+    DEGRADED = "degraded"
     FAILED = "failed"
     SHUTTING_DOWN = "shutting_down"
 
@@ -21,12 +22,14 @@ class Check:
         name: What is checked.
         probe: Raises when the dependency does not work.
         required: Whether the service can not do its job without it.
+        timeout: Seconds after which it counts as failed; those of the settings when left out.
 
     """
 
     name: str
     probe: Callable[[], Awaitable[None]]
     required: bool = True
+    timeout: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +43,8 @@ class CheckResult:
 
     def document(self) -> dict[str, object]:
         """Return the result as JSON-like data."""
-        return {"name": self.name, "status": self.status.value, "duration": round(self.duration, 6)}
+        duration = round(self.duration, 6)
+        return {"name": self.name, "status": self.status.value, "duration": duration, "required": self.required}
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +57,7 @@ class Report:
     @property
     def ready(self) -> bool:
         """Whether the service may receive work."""
-        return self.status is Status.OK
+        return self.status in (Status.OK, Status.DEGRADED)
 
     def document(self) -> dict[str, object]:
         """Return the report as JSON-like data."""
@@ -68,6 +72,9 @@ def summarise(results: Sequence[CheckResult], *, shutting_down: bool) -> Report:
         shutting_down: Whether the service is about to stop; then it takes no new work, however healthy.
 
     """
-    failed = any(result.required and result.status is not Status.OK for result in results)
-    status = Status.SHUTTING_DOWN if shutting_down else Status.FAILED if failed else Status.OK
-    return Report(status, tuple(results))
+    if shutting_down:
+        return Report(Status.SHUTTING_DOWN, tuple(results))
+    failed = [result for result in results if result.status is not Status.OK]
+    if any(result.required for result in failed):
+        return Report(Status.FAILED, tuple(results))
+    return Report(Status.DEGRADED if failed else Status.OK, tuple(results))
