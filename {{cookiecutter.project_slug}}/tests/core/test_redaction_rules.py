@@ -167,6 +167,7 @@ def test_failing_rule_drops_the_value() -> None:
     redaction._redactor.add(Rule("broken", r"\d+", hints=("trips",), check=fail))
     value = {"a": f"trips 7 {PASSWORD}", "b": "ok", "c": [f"trips 8 {PASSWORD}", "ok"]}
     assert redact(value) == {"a": REDACTED, "b": "ok", "c": [REDACTED, "ok"]}
+    assert redact_text(f"trips 7 {PASSWORD}") == REDACTED
 
 
 def test_text_of_secrets_is_no_message() -> None:
