@@ -112,7 +112,7 @@ WAYS: dict[str, Callable[[], object]] = {
     "field's name": lambda: log.info("e", **{EMAIL: 1}),
     "nested value": lambda: log.info("e", a=[{"b": ({"password": OPAQUE}, EMAIL)}]),
     "cyclic value": lambda: log.info("e", a=cycle()),
-    "bytes": lambda: log.info("e", body=f'{{"password": "{OPAQUE}", "to": "{EMAIL}"}}'.encode()),
+    "bytes": lambda: log.info("e", body=json.dumps({"password": OPAQUE, "to": EMAIL}).encode()),
     "text of JSON": lambda: log.info("e", body=json.dumps({"raw": json.dumps({"password": OPAQUE})})),
     "dataclass": lambda: log.info("e", account=Account(EMAIL, OPAQUE)),
     "model": lambda: log.info("e", customers=[Customer(user=EMAIL, secret_key=OPAQUE)]),
