@@ -24,7 +24,9 @@ _LONG_NUMBER = re.compile(LONG_NUMBER.encode())
 _LONGEST = 8192
 _REMEMBERED = 4096
 _SHORT = 64
-_Known = TypeVar("_Known", set[bytes], dict[bytes, tuple[slice, ...]])
+# From where to where in a line.
+Place = tuple[int, int]
+_Known = TypeVar("_Known", set[bytes], dict[bytes, tuple[Place, ...]])
 _NUMBER = re.compile(NUMBER_SHAPE.encode())
 
 
@@ -79,7 +81,7 @@ class Screen:
         self._shape = _Look(words, hexadecimal_as_zero, TOKEN_SHAPE, WORD_SHAPE)
         self._text = _Look(words, _as_it_is, TOKEN, WORD)
         self._lines: set[bytes] = set()
-        self._doubts: dict[bytes, tuple[slice, ...]] = {}
+        self._doubts: dict[bytes, tuple[Place, ...]] = {}
         self._pieces: set[bytes] = set()
         self._texts: set[bytes] = set()
 
@@ -103,14 +105,14 @@ class Screen:
                 places = self._places(shape)
             if places is None:
                 return True
-            for place in places:
-                piece = data[start + place.start : start + place.stop]
+            for begin, end in places:
+                piece = data[start + begin : start + end]
                 if piece not in self._texts and self._suspects_text(piece):
                     return True
             start += len(shape)
         return False
 
-    def _places(self, shape: bytes) -> tuple[slice, ...] | None:
+    def _places(self, shape: bytes) -> tuple[Place, ...] | None:
         """Return where lines of a shape are to be looked at as they are written; None where that is everywhere."""
         if shape in self._lines:
             return ()
@@ -125,13 +127,13 @@ class Screen:
                 _bounded(self._doubts)[shape] = places
         return places
 
-    def _suspicious_places(self, shape: bytes) -> Iterator[slice]:
+    def _suspicious_places(self, shape: bytes) -> Iterator[Place]:
         """Yield where a line of this shape has to be looked at as it is written: both have the same length."""
         start = 0
         for piece in shape.split(b'"'):
             end = start + len(piece)
             if self._suspects_shape(piece):
-                yield slice(start, end)
+                yield start, end
             start = end + 1
 
     def _suspects_shape(self, piece: bytes) -> bool:
