@@ -105,6 +105,12 @@ def test_personal_data(text: str, secret: str) -> None:
     assert may_hold_secret(text.replace("{}", secret))
 
 
+def test_words_after_a_number_stay() -> None:
+    """What follows the number that a word announces is more of the sentence."""
+    assert redact_text("passport 912803456 for order 7 of 12") == f"passport {REDACTED} for order 7 of 12"
+    assert redact_text("ssn 078-05-1123 belongs to nobody") == f"ssn {REDACTED} belongs to nobody"
+
+
 @pytest.mark.parametrize(
     "address",
     [
@@ -153,6 +159,8 @@ def test_addresses(address: str, text: str) -> None:
         "phone: unknown, phone_verified=true",
         "card ending in 4242",
         "tax rate 19%",
+        "as in RFC 9110 and RFC 1413 Ident Server",
+        "License: Apache-2.0-with-GPL2-LGPL2-Exception",
         "passport check passed",
         "git@github.com:org/repo.git",
         "celery@worker1.local ready",

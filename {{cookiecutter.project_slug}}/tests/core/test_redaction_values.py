@@ -230,6 +230,11 @@ HARMLESS = """
     session 5 of 12 complete
     session 66c73035-825d-4b6e-82cf-dd140051f1de started
     the bearer of good news
+    basic HTTP-based authentication
+    among other basic utilities.
+    accesskey="p"
+    hide = ['cookie', 'csrf', 'api_key', 'private_key']
+    identified as "derived from the data"
     Basic plan activated
     spinner stopped
     otp_enabled=true cvv_check=pass

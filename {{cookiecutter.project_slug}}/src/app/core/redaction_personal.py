@@ -6,6 +6,7 @@ A number with check digits is told by them, one without by its form or by the wo
 import re
 
 from .redaction_checks import (
+    digits_of,
     has_digit_and_letter,
     is_aadhaar,
     is_ahv,
@@ -24,7 +25,7 @@ from .redaction_rule import Rule
 # What follows these words within a few characters is the number that they announce.
 ID_WORDS = words_of("""
     ssn ssns abn acn uen npi voter itin tin sin nino nhs mbi medicare aadhaar aadhar uidai pesel nif nie dni cif
-    cpf cnpj bsn curp rfc clabe passport reisepass passeport pasaporte paspoort passaporto licence license
+    cpf cnpj bsn curp clabe passport reisepass passeport pasaporte paspoort passaporto licence license
     fuhrerschein ausweis personalausweis steuer-id steueridentifikationsnummer steuernummer
     sozialversicherungsnummer rentenversicherungsnummer idnr burgerservicenummer personnummer henkilotunnus hetu
     insee nir siren egn oib jmbg emso cnp amka nric fin rrn tckn cedula cuil cuit rut ahv avs pps ppsn tfn iban
@@ -77,9 +78,12 @@ ID_PHRASES = (
     r"your code",
 )
 # The characters beyond ASCII are one here and several bytes to the screen: `..?` stands for both.
+_GROUP = r"[a-z]{0,8}[./\-]?\d[a-z0-9]{0,24}(?:[./\-][a-z0-9]{1,24}){0,6}+"
 _ID_VALUE = (
     r"(?:[ _-]?(?:number|numbers|num|no|nr|id|code))?\.?[\"']?(?:\s(?:is|was|of))?[\s:=#(\"']{1,4}"
-    r"(?P<s>[a-z0-9](?:[ ./\-]?[a-z0-9]){3,26}+(?:\([0-9a]\))?)"
+    # Groups with a digit each, but for one or two letters before or behind: what follows is more of the sentence.
+    r"(?P<s>(?:[a-z]{1,2}[ \-])?" + _GROUP + r"(?: (?:[a-z]{1,2}[ \-])?" + _GROUP + r"){0,7}+(?:[ \-][a-z](?!\w))?"
+    r"(?:\([0-9a]\))?)"
 )
 PHONE_WORDS = words_of("phone telephone tel mobile cell sms fax whatsapp msisdn")
 # These are not about a phone often enough: the number must be long, or in groups.
@@ -213,14 +217,23 @@ PHONES = (
     Rule("phone by word", beginning(PHONE_WORDS) + _PHONE_VALUE, gate="word", lower=True),
     Rule("phone by call", beginning(CALL_WORDS) + _PHONE_VALUE, gate="word", check=_in_groups, lower=True),
 )
+
+
+def _is_number(value: str) -> bool:
+    """Return whether digits are enough of a value to make it a number, and not a word as in `Apache-2.0-with-GPL2`."""
+    digits = len(digits_of(value))
+    return digits > 3 and 3 * digits > sum(char.isalnum() for char in value)
+
+
 BY_WORD = (
     Rule(
         "national id",
         beginning(ID_WORDS, *ID_PHRASES) + _ID_VALUE,
         gate="word",
-        check=lambda value: sum(char.isdigit() for char in value) > 3,
+        check=_is_number,
         lower=True,
     ),
+    Rule("mexican rfc", r"rfc\W{1,3}(?P<s>[a-z&]{3,4}\d{6}[a-z0-9]{3})" + END, shapes=("000000",), lower=True),
     Rule("ein", r"ein(?<![a-z0-9](?s:...))\W{1,3}(?P<s>\d{2}-\d{7})(?!\d)", shapes=("00-0000000",), lower=True),
     Rule(
         "wallet",

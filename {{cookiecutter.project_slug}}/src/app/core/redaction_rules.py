@@ -123,12 +123,13 @@ URLS = (
 )
 
 _SCHEME_VALUE = r"(?P<s>[A-Za-z0-9._~+/=\-]{6,8192}+)"
+_WORDS = re.compile(r"[A-Za-z]{1,15}(?:[.-][A-Za-z]{1,15})*\.?")
 _CHALLENGE = re.compile(r"(?:realm|charset|error|scope|title|resource_metadata)=")
 
 
 def _is_credential(value: str) -> bool:
     """Return whether what follows a scheme is no plain word, and no parameter of a challenge (RFC 9110, 11.6.1)."""
-    return not (value.isalpha() and len(value) < 16) and not _CHALLENGE.match(value)
+    return not _WORDS.fullmatch(value) and not _CHALLENGE.match(value)
 
 
 HEADERS = (
@@ -211,7 +212,7 @@ COMMANDS = (
     ),
     Rule(
         "sql password",
-        r"identified\s{1,4}(?:with\s{1,4}\S{1,64}\s{1,4})?(?:by|as)\s{1,4}(?:password\s{1,4})?"
+        r"identified\s{1,4}(?:by|with\s{1,4}\S{1,64}\s{1,4}(?:by|as))\s{1,4}(?:password\s{1,4})?"
         r"n?[\"'](?P<s>[^\"']{1,1024}+)",
         ("identified",),
         lower=True,

@@ -126,7 +126,7 @@ EXACT_HINTS = {
     "private key in base64": "ls0tls1crudjti",
 }
 _ONE_OR_ZERO = re.compile(r"\[([1-9a-f])0\]")
-_CHECKS = {"jwt": is_jose}
+_CHECKS = {"jwt": is_jose, "okta": lambda token: not token.islower() and not token.isupper()}
 
 
 def _is_token(value: str) -> bool:

@@ -18,7 +18,7 @@ _SEPARATOR = (
     # As Kubernetes writes an environment: the name is a value itself.
     r"|,\s?\\{0,8}[\"']value\\{0,8}[\"']:\s?"
     # A pair, unless the second is the name of a further value.
-    r"|\s?,\s?(?=[bru]?\\{0,8}[\"'](?![^\"'\\]{0,64}\\{0,8}[\"']\s?:))"
+    r"|(?P<pair>\s?,\s?)(?=[bru]?\\{0,8}[\"'](?![^\"'\\]{0,64}\\{0,8}[\"']\s?:))"
     r"|\(\s?(?=[bru]?[\"'])"
     r"|(?P<prose>\s{1,3}(?=\\{0,8}[\"']))"
     r"|\s{1,3}value\s?=\s?"
@@ -56,7 +56,7 @@ _HARMLESS = re.compile(
     r"(?:must|not|is|was|should|cannot|invalid|incorrect|wrong|expired|too"
     r"|none|null|nil|true|false|undefined|empty|unset|missing|required|optional|yes|no|on|off"
     r"|ok|enabled|disabled|failed|success|valid|verified|denied|granted|revoked|unknown|n/a"
-    r"|str|string|int|bytes|\d|\*+|x{3,}"
+    r"|str|string|int|bytes|\w|\*+|x{3,}"
     r"|<redacted>|\[filtered\]|<[a-z_ \-]{1,64}>|\W+"
     # Where another value is to be put in, or is taken from.
     r"|\$\{[\w.:\-]{1,64}\}|\$\w{1,64}|%\w{1,64}%|\{\w{0,64}\}|%\(\w{1,64}\)s|%s|:[a-z_]{1,64}"
@@ -90,7 +90,9 @@ def named_values(text: str, lower: str, names: Names) -> Iterator[Place]:
         name, start = _name(text, found.start(), found.end("rest"))
         kind = names.kind(_with_phrase(lower, start, name))
         secret, any_name = secret - bool(kind), any_name - 1
-        if kind and (place := _place_after(found, name, kind, text, lower)):
+        place = _place_after(found, name, kind, text, lower) if kind else None
+        # Two names, one after the other, are a list of names.
+        if place and not (found["pair"] and names.kind(text[place[0] : place[1]])):
             yield place
             position = max(position, place[1])
         if not (secret and any_name):
