@@ -233,7 +233,7 @@ HARMLESS = """
     basic HTTP-based authentication
     among other basic utilities.
     accesskey="p"
-    hide = ['cookie', 'csrf', 'api_key', 'private_key']
+    hide = ['cookie', 'csrf', 'api_key', 'private_key', 'other']
     identified as "derived from the data"
     Basic plan activated
     spinner stopped

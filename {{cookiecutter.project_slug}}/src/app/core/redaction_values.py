@@ -64,6 +64,7 @@ _HARMLESS = re.compile(
 )
 # Where only the words around a value say that it is one, plain words are more of the sentence.
 _PLAIN_WORDS = re.compile(r"[a-z]+(?:[-_./ ][a-z]+)*|\W{0,3}\w{0,2}\W{0,3}")
+_LISTED_NAME = re.compile(r"([a-z]+(?:[_\-][a-z]+)*)[\"']\s?,")
 _DIGIT = re.compile(r"\d")
 _COUNT = re.compile(r"\d{1,4}")
 
@@ -91,8 +92,7 @@ def named_values(text: str, lower: str, names: Names) -> Iterator[Place]:
         kind = names.kind(_with_phrase(lower, start, name))
         secret, any_name = secret - bool(kind), any_name - 1
         place = _place_after(found, name, kind, text, lower) if kind else None
-        # Two names, one after the other, are a list of names.
-        if place and not (found["pair"] and names.kind(text[place[0] : place[1]])):
+        if place and not (found["pair"] and _is_list_of_names(lower, place, names)):
             yield place
             position = max(position, place[1])
         if not (secret and any_name):
@@ -134,6 +134,12 @@ def _with_phrase(lower: str, start: int, name: str) -> str:
         return name
     phrase = _PHRASE.search(lower, max(0, start - 12), start)
     return phrase.group() + name if phrase else name
+
+
+def _is_list_of_names(lower: str, place: Place, names: Names) -> bool:
+    """Return whether what follows a name is one more name, and not the last of them."""
+    listed = _LISTED_NAME.match(lower, place[0])
+    return listed is not None and listed.end(1) == place[1] and names.kind(listed[1]) != ""
 
 
 def _place_after(found: re.Match[str], name: str, kind: Kind, text: str, lower: str) -> Place | None:
