@@ -11,7 +11,7 @@ from pydantic import BaseModel, SecretBytes, SecretStr
 
 from app.core.redaction import REDACTED, is_secret_name, redact, redact_field
 
-from ..fakes import CARD, EMAIL, PASSWORD
+from ..fakes import CARD, EMAIL, PASSWORD, made
 
 
 @pytest.mark.parametrize(
@@ -190,6 +190,7 @@ def test_values_whose_names_stand_elsewhere() -> None:
         "env": [{"name": "A", "value": "b"}, {"name": "DB_PASSWORD", "value": REDACTED}]
     }
     assert redact({b"password": "opaque", b"user": b"ada"}) == {"password": REDACTED, "user": "ada"}
+    assert redact({"tokens": [made(24), "x"], "max_tokens": 4096}) == {"tokens": REDACTED, "max_tokens": 4096}
 
 
 @pytest.mark.parametrize(

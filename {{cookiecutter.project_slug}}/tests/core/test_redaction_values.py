@@ -57,6 +57,9 @@ NAMES = [
         '["NAME"] => "{}"',
         'environ["NAME"] = "{}"',
         "NAME := `{}`",
+        "NAME\uff1a{}",
+        "NAME\u200b={}",
+        "Config(NAME=Hidden('{}'))",
         '{"name": "NAME", "value": "{}"}',
         'form-data; name="NAME"\r\n\r\n{}\r\n--end',
         r"form-data; name=\"NAME\"\r\n\r\n{}\r\n--end",
@@ -130,6 +133,12 @@ def test_carriers(name: str, template: str) -> None:
         "db.example.com:5432:orders:app:{}",
         "the password is {}",
         "password set to {}",
+        "Password for bob: {}",
+        "mot de passe : {}",
+        "contrase\u00f1a={}",
+        "Kennwort: {}",
+        "\u043f\u0430\u0440\u043e\u043b\u044c: {}",
+        "\u5bc6\u7801\uff1a{}",
         "credential {} rejected",
         "could not authenticate using '{}'",
         "session {} closed",
@@ -205,6 +214,7 @@ HARMLESS = """
     INSERT INTO users (email, password) VALUES (%s, %s)
     column users.password does not exist
     password = settings.db_password
+    password=getenv("DB_PASSWORD")
     3 passed, pass=3 fail=1
     pass: 12, fail: 0
     secret_name=db-main
@@ -233,7 +243,7 @@ HARMLESS = """
     basic HTTP-based authentication
     among other basic utilities.
     accesskey="p"
-    hide = ['cookie', 'csrf', 'api_key', 'private_key', 'other']
+    hide = ['cookie', 'csrf', 'api_key', ...]
     identified as "derived from the data"
     Basic plan activated
     spinner stopped
@@ -260,6 +270,6 @@ def test_text_of_names_is_no_message() -> None:
     """Of a text that names more secrets than any message does, the rest is not shown."""
     text = "".join(f"token={made(8)} " for _ in range(3000))
     shown = redact_text(text)
-    assert shown.count(REDACTED) <= 2001
+    assert shown.count(REDACTED) == 1001
     assert shown.endswith(REDACTED)
     assert redact_text('{"key":"ab","value":"cd"},' * 3000).endswith('"cd"},')

@@ -29,13 +29,13 @@ ENDINGS = words_of("""
     drivinglicence drivinglicense driverlicense driverslicense licensenumber licencenumber dateofbirth birthdate
     birthday codicefiscale aadhaar pesel nhsnumber medicare connstr recoveryphrase seedphrase privkey
     sshkey dbpass userpass mypass authpass rootpass adminpass storepass keypass smtppass ftppass mailpass
-    sharedaccesssignature
+    sharedaccesssignature maidenname
     """)
 # As the last word of a name and no other way: `pin` is in `spinner`, `auth` in `author`.
 LAST_WORDS = frozenset(
     words_of("""
     pass pw auth sid otp totp pin cvv cvc csc cvn ssn itin nino nif nie dni cpf bsn curp tfn sin nhs mbi dob dsn
-    pan mail tel fax iban pat cred psk
+    pan mail tel fax iban pat cred psk psw pswd pword
     """)
 )
 # Last words that may name a secret; the value must look like one too.
@@ -72,7 +72,7 @@ HARMLESS = frozenset(
 
 # One of these is in every name that is secret or weak; in a text they are searched for, then the whole name is read.
 LONG_WORDS = words_of("""
-    pass cvv secret contrasena credential token key conn mnemonic security cookie auth bearer csrf xsrf jwt
+    pass cvv secret contrasena maiden credential token key conn mnemonic security cookie auth bearer csrf xsrf jwt
     credential creds mail phone mobile msisdn sess assertion credit debit cardno idcard verif device otpcode
     mfacode pwd recover backup iban number insurance licen account routing sort taxid taxnumber national
     identity personnummer social birth fiscal aadhaar pesel medicare phrase signature webhook
@@ -81,7 +81,7 @@ LONG_WORDS = words_of("""
 _PARTS = ("tax", "card", "id_card")
 SHORT_WORDS = words_of("""
     pass pw auth mail cred seed mfa sid otp totp pin cvc csc cvn ssn itin nino nif nie dni cpf bsn curp
-    tfn sin nhs mbi dob dsn pan tel fax iban pat psk sig cardno accountno passportno
+    tfn sin nhs mbi dob dsn pan tel fax iban pat psk psw pswd pword sig cardno accountno passportno
     """)
 
 _WORD_END = "\0"
@@ -105,21 +105,35 @@ def kind_of_name(name: str) -> Kind:
     weak = words[-1] in WEAK_LAST_WORDS
     while len(words) > 1 and words[-1].isdigit():
         words.pop()
+    return _kind_of_words(words) or ("weak" if weak and not _is_harmless(words) else "")
+
+
+def _kind_of_words(words: list[str]) -> Kind:
     plain = "".join(words)
     if plain.endswith("jsonwebtoken") or words[:2] == ["key", "vault"]:
         return ""
     if plain.endswith(ENDINGS):
         return "secret"
-    if words[-1] in BENIGN_LAST_WORDS or "".join(words[-2:]) in HARMLESS:
-        return ""
-    if _ANYWHERE.search(plain):
-        return "secret"
-    return "weak" if weak or plain.endswith("key") else ""
+    if _is_harmless(words):
+        # Counts, mostly, but they may be the tokens themselves.
+        return "weak" if words[-1] == "tokens" else ""
+    return "secret" if _ANYWHERE.search(plain) else "weak" if plain.endswith("key") else ""
+
+
+def _is_harmless(words: list[str]) -> bool:
+    return words[-1] in BENIGN_LAST_WORDS or "".join(words[-2:]) in HARMLESS
 
 
 def plain_name(name: str) -> str:
     """Return a name without case and separators."""
     return re.sub(r"[^a-z0-9]", "", name.lower())
+
+
+def _holds_random(value: object) -> bool:
+    """Return whether a value, or one of several, looks as if a machine made it."""
+    if isinstance(value, list | tuple):
+        return any(map(_holds_random, value))
+    return isinstance(value, str) and looks_random(value)
 
 
 class Names:
@@ -152,7 +166,7 @@ class Names:
         # Tests pass and fail: how many do is no secret.
         if isinstance(value, int) and name.lower() == "pass":
             return False
-        return kind == "secret" or (kind == "weak" and isinstance(value, str) and looks_random(value))
+        return kind == "secret" or (kind == "weak" and _holds_random(value))
 
     def with_secret(self, name: str) -> "Names":
         """Return these names and one more that is secret."""

@@ -9,7 +9,7 @@ import string
 from collections.abc import Iterator
 
 from .redaction_checks import is_uuid, looks_random
-from .redaction_patterns import beginning, edged, hexadecimal_as_zero, tree
+from .redaction_patterns import beginning, edged, hexadecimal_as_zero, tree, words_of
 from .redaction_personal import CALL_WORDS, ID_PHRASES, ID_WORDS, NUMBERS, PERSONAL, PHONE_WORDS, PHONES
 from .redaction_rule import Rule
 from .redaction_tokens import TOKEN, TOKEN_SHAPE, TOKENS
@@ -222,13 +222,22 @@ COMMANDS = (
         "inserted values",
         r"\((?=[^()]{0,2048}?(?:password|passwd|secret|token|api_?key|ssn|email|e_mail|phone))[^()]{1,2048}+\)\s{0,8}"
         r"values\s{0,8}(?P<s>\([^\n]{0,65536}+)",
-        ("values",),
+        ("insert into",),
         within=r"insert\s[^\n]{1,65536}+",
         check=lambda values: "'" in values,
         lower=True,
     ),
 )
 
+# The words for a password in languages of Latin letters, and in others; English ones are names.
+_PASSWORD_WORDS = words_of("""
+    adgangskode contrase\u00f1a geslo has\u0142o heslo jelsz\u00f3 kennwort l\u00f6senord lozinka parola passord
+    salasana senha slapta\u017eodis \u015fifre wachtwoord
+    """)
+_PASSWORD_SIGNS = words_of("""
+    \u03ba\u03c9\u03b4\u03b9\u03ba\u03cc\u03c2 \u043f\u0430\u0440\u043e\u043b\u044c
+    \u30d1\u30b9\u30ef\u30fc\u30c9 \u5bc6\u7801 \u5bc6\u78bc \ube44\ubc00\ubc88\ud638
+    """)
 # A secret's word and, right after it, something that a machine made.
 PROSE = (
     Rule(
@@ -246,13 +255,24 @@ PROSE = (
         edged(r"session(?: id)?(?: (?:is|was))?\s{1,3}[\"'`(\[]?(?P<s>[A-Za-z0-9_\-]{20,4096}+)"),
         ("session",),
         check=lambda value: looks_random(value) and not is_uuid(value),
+        lower=True,
     ),
     Rule(
         "spoken password",
         beginning(("password", "passwd", "passphrase", "passcode", "pwd", "pin", "otp", "cvv", "cvc"))
-        + r"(?: (?:is|was|set|changed|reset|code|now|to|as)){0,3}\s{1,3}(?P<s>[^\s\"'`,;:]{6,256}+|\d{3,8})(?!\w)",
+        + r"(?: for [^\s:]{1,64}:| (?:is|was|set|changed|reset|code|now|to|as)){0,3}\s{1,3}"
+        r"(?P<s>[^\s\"'`,;:]{6,256}+|\d{3,8})(?!\w)",
         ("passw", "passphrase", "passcode", "pwd", "pin", "otp", "cvv", "cvc"),
         check=lambda value: any(char.isdigit() for char in value) and not value.endswith("()"),
+        lower=True,
+    ),
+    Rule(
+        "password in other languages",
+        beginning(_PASSWORD_WORDS, "mot de passe")[:-1]
+        + "|"
+        + "|".join(_PASSWORD_SIGNS)
+        + r")\s?[=:\uff1a\uff1d]\s?[\"']?(?P<s>[^\s\"',;&]{3,256}+)",
+        (*_PASSWORD_WORDS, *_PASSWORD_SIGNS, "mot de passe"),
         lower=True,
     ),
 )

@@ -129,10 +129,13 @@ _ONE_OR_ZERO = re.compile(r"\[([1-9a-f])0\]")
 _CHECKS = {"jwt": is_jose, "okta": lambda token: not token.islower() and not token.isupper()}
 
 
+_DIGIT = re.compile("[0-9]")
+
+
 def _is_token(value: str) -> bool:
     """Return whether what follows a token's start is no plain word, as in `npm_config_cache`."""
     body = value[4:]
-    mixed = any(char.isdigit() for char in body) or not (body.islower() or body.isupper())
+    mixed = _DIGIT.search(body) is not None or not (body.islower() or body.isupper())
     return mixed or max(len(part) for part in re.split(r"\W|_", body)) > 23
 
 

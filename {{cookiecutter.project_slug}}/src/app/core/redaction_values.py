@@ -13,7 +13,7 @@ _LINE_BREAK = r"(?:\r?\n|(?:\\{1,4}r)?\\{1,4}n)"
 # What may stand between a name and its value. The name is read from its first word on; what is before is read after.
 _SEPARATOR = (
     r"(?P<rest>[\w.\-]{0,64}+)(?:\[\d{0,4}\])?" + _QUOTE + r"?\]?(?:"
-    r"\s{0,3}(?:[!=]?={1,3}>?|:=|:|->|=>)[ \t]{0,8}"
+    r"[\s\u200b\ufeff]{0,3}(?:[!=]?={1,3}>?|:=|:|->|=>|[\uff1a\uff1d])[ \t]{0,8}"
     r"|(?P<encoded>%(?:25)?3[ad](?:%(?:25)?20|\+){0,3})"
     # As Kubernetes writes an environment: the name is a value itself.
     r"|,\s?\\{0,8}[\"']value\\{0,8}[\"']:\s?"
@@ -28,7 +28,8 @@ _SEPARATOR = (
     ")"
 )
 _VALUE = (
-    r"@?(?:[bfrun]{1,2}(?=[\"']))?(?:"
+    # In a call, as of the type that is to keep it from being shown.
+    r"@?(?P<call>[\w.]{1,64}\((?=[bru]?[\"']))?(?:[bfrun]{1,2}(?=[\"']))?(?:"
     r"(?P<open>\\{1,8}[\"'])(?P<v1>(?s:.){1,4096}?)(?:(?P=open)|\Z)"
     r"|\\{1,8}[\"'](?P<v2>[^\"'\\]++)"
     r"|\"(?P<v3>[^\"\\]*+(?:\\(?s:.)[^\"\\]*+)*+)"
@@ -38,7 +39,7 @@ _VALUE = (
     r"|&(?:quot|apos|#3[49]|#x2[27]);(?P<v7>[^&\s]++)"
     r"|(?P<v8>[^\s\"'`,;&<\\]++))"
 )
-_ENCODED_VALUE = r"(?:%(?:25)?2[27])?(?P<v8>(?:[^\s\"'`,;&<\\%]|%(?!(?:25)?(?:2[267c]|5d|7d)))++)"
+_ENCODED_VALUE = r"(?P<call>(?!))?(?:%(?:25)?2[27])?(?P<v8>(?:[^\s\"'`,;&<\\%]|%(?!(?:25)?(?:2[267c]|5d|7d)))++)"
 # A value that is none if it does not look like one is looked at no further than this.
 _LONGEST_DOUBTFUL = 128
 _NAME_CHARACTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-"
@@ -64,6 +65,7 @@ _HARMLESS = re.compile(
 )
 # Where only the words around a value say that it is one, plain words are more of the sentence.
 _PLAIN_WORDS = re.compile(r"[a-z]+(?:[-_./ ][a-z]+)*|\W{0,3}\w{0,2}\W{0,3}")
+_VARIABLE = re.compile(r"[A-Z][A-Z_]*")
 _LISTED_NAME = re.compile(r"([a-z]+(?:[_\-][a-z]+)*)[\"']\s?,")
 _DIGIT = re.compile(r"\d")
 _COUNT = re.compile(r"\d{1,4}")
@@ -85,7 +87,7 @@ def named_values(text: str, lower: str, names: Names) -> Iterator[Place]:
     pattern = compiled(f"(?:{names.words}){_SEPARATOR}")
     position = 0
     # A text in which more stands beside a secret's name, or that is made of such names, is no message.
-    secret, any_name = 2 * MOST_MATCHES, MOST_MATCHES + len(text) // 24
+    secret, any_name = MOST_MATCHES, MOST_MATCHES + len(text) // 24
     while (found := pattern.search(lower, position)) is not None:
         position = found.end()
         name, start = _name(text, found.start(), found.end("rest"))
@@ -110,9 +112,9 @@ def _options(text: str, lower: str, names: Names) -> Iterator[Place]:
     for found in _OPTION.finditer(lower):
         name = text[found.start("name") : found.end("name")]
         kind = names.kind(name)
+        left -= bool(kind)
         if kind and (place := _place(found.end(), name, kind, text, lower)):
             yield place
-            left -= 1
         if not left:
             yield found.end(), len(text)
             return
@@ -159,10 +161,11 @@ def _place(start: int, name: str, kind: Kind, text: str, lower: str, *, encoded:
         return None
     form = value.lastgroup or ""
     start, end = value.span(form)
-    shown = text[start:end] if doubts else ""
-    if start == end or _is_harmless(lower, start, end, name) or not all(doubt(shown) for doubt in doubts):
+    if _is_harmless(lower, start, end, name) or _is_variable(text, value, start, end):
         return None
     if doubts:
+        if not all(doubt(text[start:end]) for doubt in doubts):
+            return None
         end = _end(pattern, value, lower)
     if form == "v8" and name.lower().endswith(("authorization", "cookie", "auth", "x-amz-security-token")):
         end = _end_of_header(lower, start, end, name.lower())
@@ -178,10 +181,15 @@ def _end(pattern: re.Pattern[str], value: re.Match[str], lower: str) -> int:
 
 def _is_harmless(lower: str, start: int, end: int, name: str) -> bool:
     """Return whether a value says that there is none, or is redacted already."""
-    if lower.startswith("[redacted]", start) or _HARMLESS.fullmatch(lower, start, end):
+    if start == end or lower.startswith("[redacted]", start) or _HARMLESS.fullmatch(lower, start, end):
         return True
     # Tests pass and fail.
     return name.lower() in ("pass", "passed") and _COUNT.fullmatch(lower, start, end) is not None
+
+
+def _is_variable(text: str, value: re.Match[str], start: int, end: int) -> bool:
+    """Return whether a value is the name of a variable from which another is read: `getenv("DB_PASSWORD")`."""
+    return value["call"] is not None and _VARIABLE.fullmatch(text, start, end) is not None
 
 
 @lru_cache(maxsize=1024)
