@@ -43,7 +43,7 @@ EXACT: dict[str, str] = {
     "discord": r"[MNO][A-Za-z0-9]{22,28}\.[A-Za-z0-9_\-]{6}\.[A-Za-z0-9_\-]{20,40}",
     "azure": r"[A-Za-z0-9](?:[A-Za-z0-9_~.\-]{2}[0-9]Q~[A-Za-z0-9_~.\-]{20,40}"
     r"|[A-Za-z0-9_\-]{43}AzFu[A-Za-z0-9\-_]{5}[AQgw]=="
-    r"|[A-Za-z0-9+/]{32,90}(?:AzC[a0]|AzS[e0]|\+ASt|\+AMC|ACD[b0]|AIoT|APIM|AzR[e0]|ARm)[A-Za-z0-9+/]{4,10}={0,2})",
+    r"|(?<![+/](?s:.))[A-Za-z0-9+/]{32,90}(?:AzC[a0]|AzS[e0]|\+ASt|\+AMC|ACD[b0]|AIoT|APIM|AzR[e0]|ARm)[A-Za-z0-9+/]{4,10}={0,2})",
     "vault legacy": r"s\.(?=[A-Za-z]{0,23}\d)[A-Za-z0-9]{24}(?![A-Za-z0-9])",
     "harness": r"[ps][a0]t\.[A-Za-z0-9_\-]{22}\.[A-Za-z0-9]{24}\.[A-Za-z0-9]{20}",
     "airtable": r"p[a0]t[A-Za-z0-9]{14}\.[0-9a-f]{64}",
