@@ -1,0 +1,1 @@
+"""Commands of Django's: `python -m app.web.manage <name>`."""
