@@ -1,0 +1,1 @@
+"""The Celery worker: tasks that survive a worker's death, and whose effects happen once."""

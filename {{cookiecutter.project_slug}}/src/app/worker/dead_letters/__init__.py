@@ -1,0 +1,1 @@
+"""Tasks that were given up: where they go, and the command that lists, replays and purges them."""
