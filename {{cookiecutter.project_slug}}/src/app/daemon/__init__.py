@@ -1,0 +1,1 @@
+"""The asyncio daemon: messages and periodic jobs, under supervision."""
