@@ -9,13 +9,11 @@ import re
 from functools import lru_cache
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, TypeVar
+from urllib.parse import urlsplit
 
 from dotenv import dotenv_values
 from pydantic import (
-    AfterValidator,
-    BaseModel,
-    ConfigDict,
     Field,
     SecretStr,
     ValidationError,
@@ -23,137 +21,33 @@ from pydantic import (
     model_validator,
 )
 from pydantic_settings import SettingsConfigDict, SettingsError
-from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import ArgumentError
 
+from .core.broker_url import read_broker_url
+from .core.database_url import read_database_url
 from .core.redaction import redact_text
 from .otel_settings import OtelSettings
+from .settings_groups import (
+    DatabaseSettings,
+    ErrorSettings,
+    Group,
+    HealthSettings,
+    HttpSettings,
+    IdempotencySettings,
+    LayerSettings,
+    LogSettings,
+    MetricsSettings,
+    Seconds,
+)
 
-LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
-DRIVERS = {
-    "sqlite": "sqlite+aiosqlite",
-    "sqlite+aiosqlite": "sqlite+aiosqlite",
-    "postgresql": "postgresql+psycopg",
-    "postgresql+psycopg": "postgresql+psycopg",
-}
 _DSN = re.compile(r"https?://[^\s/@:]+(?::[^\s/@]*)?@[^\s/@]+(?:/[^\s/]+)*/\d+")
 ON_WINDOWS = os.name == "nt"
 SECRET_KEY_LENGTH = 32
 SECRET_KEY_VARIETY = 10
-
-Seconds = Annotated[float, Field(gt=0, le=366 * 24 * 3600, allow_inf_nan=False)]
+AS_JSON = "allowed: JSON, as .env.example shows"
 
 
 class ConfigurationError(Exception):
     """A setting is missing or wrong; the message names it, what was received and what is allowed."""
-
-
-def _level(value: object) -> str:
-    """Return a log level in upper case."""
-    level = str(value).upper()
-    if level not in LEVELS:
-        msg = f"allowed: {', '.join(LEVELS)}"
-        raise ValueError(msg)
-    return level
-
-
-Level = Annotated[str, AfterValidator(_level)]
-
-
-class _Group(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-def _sink(value: str) -> str:
-    """Return a sink's name, a file by its absolute path: the process may change its folder."""
-    return value if value in ("stdout", "stderr") else os.path.abspath(value)
-
-
-class LayerSettings(_Group):
-    """A named log beside standard output: what it takes, and its file."""
-
-    sink: Annotated[str, Field(min_length=1), AfterValidator(_sink)]
-    loggers: tuple[str, ...] = ()
-    level: Level | None = None
-    propagate: bool = True
-    overflow: Literal["drop", "block"] = "drop"
-    max_bytes: Annotated[int, Field(ge=0)] = 100 * 1024 * 1024
-    backup_count: Annotated[int, Field(ge=1, le=1000)] = 5
-
-
-class LogSettings(_Group):
-    """What is logged, and in which shape."""
-
-    level: Level = "INFO"
-    format: Literal["json", "console", "logfmt"] | None = None
-    levels: dict[str, Level] = Field(default_factory=dict)
-    layers: dict[str, LayerSettings] = Field(default_factory=dict)
-    overflow: Literal["drop", "block"] = "drop"
-    queue_bytes: Annotated[int, Field(ge=65536)] = 16 * 1024 * 1024
-    block_seconds: Seconds = 1.0
-
-    @field_validator("layers")
-    @classmethod
-    def _one_way_to_write_a_file(cls, layers: dict[str, LayerSettings]) -> dict[str, LayerSettings]:
-        ways: dict[str, tuple[object, ...]] = {}
-        for name, layer in layers.items():
-            way = (layer.overflow, layer.max_bytes, layer.backup_count)
-            if ways.setdefault(layer.sink, way) != way:
-                msg = f"allowed: the same overflow, max_bytes and backup_count in all layers of one sink ({name!r})"
-                raise ValueError(msg)
-        return layers
-
-
-class HttpSettings(_Group):
-    """What the HTTP server accepts, and which middleware a request passes, outermost first."""
-
-    middleware: tuple[str, ...] = (
-        "observability",
-        "errors",
-        "body_limit",
-        "transaction",
-        "idempotency",
-    )
-    trusted_proxies: tuple[str, ...] = ("127.0.0.1",)
-    max_body_bytes: Annotated[int, Field(ge=0)] = 1024 * 1024
-    access_log_exclude: tuple[str, ...] = ("/livez", "/readyz", "/metrics")
-    workers: Annotated[int, Field(ge=1, le=256)] = 1
-
-
-class MetricsSettings(_Group):
-    """Whether `/metrics` is there, and how many combinations of label values a series may have."""
-
-    enabled: bool = True
-    max_combinations: Annotated[int, Field(ge=100, le=100_000)] = 2000
-
-
-class ErrorSettings(_Group):
-    """Where errors are reported to besides Sentry, and how much of a storm of them."""
-
-    reporters: tuple[Literal["log", "file", "database"], ...] = ("log",)
-    file: Annotated[str, Field(min_length=1)] = "var/errors.jsonl"
-    file_bytes: Annotated[int, Field(ge=65536)] = 10 * 1024 * 1024
-    file_backups: Annotated[int, Field(ge=1, le=1000)] = 5
-    cap: Annotated[int, Field(ge=1)] = 10
-    cap_seconds: Seconds = 60.0
-    queue: Annotated[int, Field(ge=1, le=10_000)] = 256
-
-
-class HealthSettings(_Group):
-    """How long a readiness check may take, and how long its result serves again."""
-
-    timeout: Seconds = 2.0
-    cache: Annotated[float, Field(ge=0, le=60)] = 1.0
-
-
-class IdempotencySettings(_Group):
-    """Where idempotency records are kept, for how long, and what happens without them."""
-
-    store: Literal["sql", "memory"] = "sql"
-    ttl: Seconds = 24 * 3600.0
-    lease: Seconds = 60.0
-    on_store_failure: Literal["reject", "run"] = "reject"
-    max_response_bytes: Annotated[int, Field(ge=0)] = 1024 * 1024
 
 
 class Settings(OtelSettings):
@@ -174,10 +68,13 @@ class Settings(OtelSettings):
     host: str = "127.0.0.1"
     port: Annotated[int, Field(ge=1, le=65535)] = 8000
     database_url: str = "sqlite:///var/app.db"
+    redis_url: str | None = None
+    broker_url: str | None = None
     secret_key: SecretStr = SecretStr("")
     sentry_dsn: SecretStr | None = None
     shutdown_timeout: Seconds = 20.0
     shutdown_delay: Annotated[float, Field(ge=0, le=300)] = 0.0
+    database: DatabaseSettings = DatabaseSettings()
     log: LogSettings = LogSettings()
     http: HttpSettings = HttpSettings()
     metrics: MetricsSettings = MetricsSettings()
@@ -189,16 +86,27 @@ class Settings(OtelSettings):
     @field_validator("database_url")
     @classmethod
     def _known_database(cls, value: str) -> str:
-        allowed = "allowed: sqlite:///<path> or postgresql://<user>:<password>@<host>/<database>"
+        read_database_url(value)
+        return value
+
+    @field_validator("redis_url")
+    @classmethod
+    def _known_redis(cls, value: str | None) -> str | None:
+        allowed = "allowed: redis://<user>:<password>@<host>:<port>/<number>, or rediss:// for TLS"
         try:
-            url = make_url(value)
-        except (ArgumentError, ValueError):
-            raise ValueError(allowed) from None
-        # In memory each connection would have a database of its own, without tables.
-        in_memory = url.get_backend_name() == "sqlite" and url.database in (None, "", ":memory:")
-        if url.drivername not in DRIVERS or in_memory:
+            known = value is None or _is_redis(value)
+        except ValueError:
+            known = False
+        if not known:
             raise ValueError(allowed)
-        return url.set(drivername=DRIVERS[url.drivername]).render_as_string(hide_password=False)
+        return value
+
+    @field_validator("broker_url")
+    @classmethod
+    def _known_broker(cls, value: str | None) -> str | None:
+        if value is not None:
+            read_broker_url(value)
+        return value
 
     @field_validator("sentry_dsn")
     @classmethod
@@ -215,6 +123,13 @@ class Settings(OtelSettings):
                 f"SECRET_KEY: missing or weak (value not shown); in production it needs at least {SECRET_KEY_LENGTH} "
                 'random characters, for example from: python -c "import secrets; print(secrets.token_urlsafe(48))"'
             )
+            raise ValueError(msg)
+        return self
+
+    @model_validator(mode="after")
+    def _redis_for_its_store(self) -> Self:
+        if self.idempotency.store == "redis" and self.redis_url is None:
+            msg = "IDEMPOTENCY__STORE: received 'redis'; allowed only with REDIS_URL, such as redis://127.0.0.1:6379/0"
             raise ValueError(msg)
         return self
 
@@ -236,11 +151,6 @@ class Settings(OtelSettings):
         """The format of a log line: as set, else JSON in production and a readable one elsewhere."""
         return self.log.format or ("json" if self.environment == "production" else "console")
 
-    @property
-    def database(self) -> URL:
-        """The database's address with an asynchronous driver."""
-        return make_url(self.database_url)
-
 
 @lru_cache(maxsize=1)
 def _distribution() -> tuple[str, str]:
@@ -250,6 +160,13 @@ def _distribution() -> tuple[str, str]:
         if entry_point.dist is not None:
             return entry_point.dist.name, entry_point.dist.version
     return "app", "0.0.0"
+
+
+def _is_redis(url: str) -> bool:
+    """Return whether a URL names a Redis over the network; a port that is no number raises `ValueError`."""
+    parts = urlsplit(url)
+    is_number = re.fullmatch(r"/?|/\d+", parts.path) is not None
+    return parts.scheme in ("redis", "rediss") and bool(parts.hostname) and parts.port != 0 and is_number
 
 
 def is_strong_secret(secret: SecretStr) -> bool:
@@ -263,6 +180,9 @@ def is_strong_secret(secret: SecretStr) -> bool:
     return len(text) >= SECRET_KEY_LENGTH and len(set(text)) >= SECRET_KEY_VARIETY
 
 
+OwnSettings = TypeVar("OwnSettings", bound=Settings)
+
+
 def load_settings(**overrides: Any) -> Settings:
     """Read the settings from the environment and `.env`.
 
@@ -273,13 +193,27 @@ def load_settings(**overrides: Any) -> Settings:
         ConfigurationError: A value is not allowed; one message names each wrong variable.
 
     """
+    return load_settings_of(Settings, **overrides)
+
+
+def load_settings_of(kind: type[OwnSettings], **overrides: Any) -> OwnSettings:
+    """Read settings of a kind of one's own from the environment and `.env`.
+
+    Args:
+        kind: The class, which may have further settings.
+        overrides: Values that win over both, by field name.
+
+    Raises:
+        ConfigurationError: A value is not allowed; one message names each wrong variable.
+
+    """
     try:
         _share_telemetry_variables()
-        return Settings(**overrides)
+        return kind(**overrides)
     except ValidationError as error:
-        problems = [_explain_one(dict(problem)) for problem in error.errors()]
+        problems = [_explain_one(kind, dict(problem)) for problem in error.errors()]
     except SettingsError as error:
-        problems = [_explain_unreadable(error)]
+        problems = [_explain_unreadable(kind, error)]
     except UnicodeDecodeError:
         problems = [".env: received bytes that are no text; allowed: UTF-8"]
     lines = "\n".join(f"  {problem}" for problem in problems)
@@ -299,39 +233,42 @@ def _dotenv() -> dict[str, str]:
     return {name: value for name, value in found.items() if value is not None}
 
 
-def _explain_one(problem: dict[str, Any]) -> str:
+def _explain_one(kind: type[Settings], problem: dict[str, Any]) -> str:
     message = str(problem["msg"]).removeprefix("Value error, ")
-    name = _variable(problem["loc"])
+    name = _variable(kind, problem["loc"])
     if problem["type"] == "extra_forbidden":
-        message = f"allowed: {', '.join(_members(problem['loc']))}"
+        message = f"allowed: {', '.join(_members(kind, problem['loc']))}"
+    if problem["type"] == "tuple_type" and isinstance(problem["input"], str):
+        # Where a list may be left out, pydantic-settings hands on what it could not read.
+        message = AS_JSON
     if not name:
         return message
     return f"{name}: received {_shown(name, problem['input'])}; {message[0].lower()}{message[1:]}"
 
 
-def _members(place: tuple[int | str, ...]) -> list[str]:
+def _members(kind: type[Settings], place: tuple[int | str, ...]) -> list[str]:
     """Return the variables of a group of settings, or what a layer is made of."""
     if len(place) > 2:
         return list(LayerSettings.model_fields)
-    fields = type(Settings.model_fields[str(place[0])].default).model_fields
+    fields = type(kind.model_fields[str(place[0])].default).model_fields
     return [f"{place[0]}__{name}".upper() for name in fields]
 
 
-def _variable(place: tuple[int | str, ...]) -> str:
+def _variable(kind: type[Settings], place: tuple[int | str, ...]) -> str:
     """Return the variable that a value came from, and where in its JSON the value stands."""
-    is_group = bool(place) and isinstance(getattr(Settings.model_fields.get(str(place[0])), "default", None), _Group)
+    is_group = bool(place) and isinstance(getattr(kind.model_fields.get(str(place[0])), "default", None), Group)
     depth = 2 if is_group else 1
     inside = "".join(f"[{part!r}]" for part in place[depth:])
     return "__".join(str(part) for part in place[:depth]).upper() + inside
 
 
-def _explain_unreadable(error: SettingsError) -> str:
+def _explain_unreadable(kind: type[Settings], error: SettingsError) -> str:
     """Explain a value that should be JSON; pydantic-settings tells neither the variable nor the value."""
     text = getattr(error.__cause__, "doc", None)
     values = {name.upper(): value for name, value in {**_dotenv(), **os.environ}.items()}
-    groups = tuple(name.upper() for name in Settings.model_fields)
+    groups = tuple(name.upper() for name in kind.model_fields)
     name = next((n for n, value in values.items() if value == text and n.startswith(groups)), "A setting")
-    return f"{name}: received {_shown(name, text)}; allowed: JSON, as .env.example shows"
+    return f"{name}: received {_shown(name, text)}; {AS_JSON}"
 
 
 def _shown(name: str, value: object) -> str:

@@ -1,31 +1,26 @@
-"""The database: one engine per process, one transaction per unit of work, the duration of every statement."""
+"""The database: one engine per process, one transaction per unit of work, and what is measured of both."""
 
 import re
-import sqlite3
-import time
-from collections.abc import Callable
-from contextlib import suppress
-from dataclasses import dataclass
+import threading
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy import MetaData, create_engine, event, text
-from sqlalchemy.engine import URL, Connection, Engine, ExceptionContext
+from sqlalchemy.engine import URL, Engine, ExceptionContext
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
-from sqlalchemy.pool import QueuePool
 
-from ..core.statements import statement_kind
+from ..core.connection_pool import PoolState, PoolWatch
+from ..core.query_warnings import SlowQueries
+from ..core.query_watch import DatabaseMetrics
+from ..settings_groups import DatabaseSettings
+from .database_connection import READ_ONLY, configure_sqlite, connect_arguments, make_folder
+from .database_deadline import bound_statements
+from .database_pool import pool_state, pool_watch, watched_pool
+from .database_queries import watch_statements
 from .database_tracing import trace_statements
 
-OnQuery = Callable[[str, float], None]
-CONNECT_SECONDS = 3
-BUSY_SECONDS = 5
-POOL_SECONDS = 5
-# Connections that stay open, and how many more may be opened for a peak.
-POOL_SIZE = 5
-POOL_OVERFLOW = 10
-READ_ONLY = "app_read_only"
-SERVER_ERROR = 500
+# A migration takes the time that it takes, and waits for another that runs.
+WITHOUT_LIMITS = DatabaseSettings(statement_timeout=0, lock_timeout=0, idle_transaction_timeout=0)
 _DETAIL = re.compile(r"\n(?:DETAIL|CONTEXT):.*", re.DOTALL)
 NAMING = {
     "ix": "ix_%(table_name)s_%(column_0_N_name)s",
@@ -41,29 +36,28 @@ def new_metadata() -> MetaData:
     return MetaData(naming_convention=NAMING)
 
 
-@dataclass(frozen=True, slots=True)
-class PoolState:
-    """What the open connections do, and how many there may be."""
-
-    in_use: int
-    idle: int
-    limit: int
-
-
 class Database:
-    """The engine and what it opens.
+    """The engines and what they open.
 
     Args:
         url: Where the database is, with an asynchronous driver.
-        on_query: Called with each statement's kind and its duration in seconds.
+        settings: The pool, the time limits, and what counts as slow.
+        metrics: What counts statements and connections.
 
     """
 
-    def __init__(self, url: URL, *, on_query: OnQuery | None = None) -> None:
+    def __init__(
+        self, url: URL, settings: DatabaseSettings | None = None, *, metrics: DatabaseMetrics | None = None
+    ) -> None:
         self.url = url
-        self.engine = _engine(url)
-        if on_query is not None:
-            _time_statements(self.engine, on_query)
+        self._settings = settings or DatabaseSettings()
+        self._metrics = metrics
+        self._slow = SlowQueries(self._settings.slow_query)
+        self._pool = pool_watch(metrics)
+        self._sync_pool = pool_watch(metrics)
+        self._sync_engine: Engine | None = None
+        self._lock = threading.Lock()
+        self.engine = _engine(url, self._settings, self._slow, self._pool, metrics)
 
     def session(self, *, read_only: bool = False) -> AsyncSession:
         """Return a new session; it connects at its first statement.
@@ -75,12 +69,22 @@ class Database:
         engine = self.engine.execution_options(**{READ_ONLY: True}) if read_only else self.engine
         return AsyncSession(engine, expire_on_commit=False)
 
+    @property
+    def sync_engine(self) -> Engine:
+        """The engine for code that runs no event loop: made when it is first asked for, with a pool of its own."""
+        with self._lock:
+            if self._sync_engine is None:
+                self._sync_engine = sync_engine(
+                    self.url, self._settings, slow=self._slow, pool=self._sync_pool, metrics=self._metrics
+                )
+            return self._sync_engine
+
     def pool_state(self) -> PoolState:
-        """Return what the connections do; asks the pool, not the database."""
-        pool = self.engine.pool
-        if not isinstance(pool, QueuePool):
-            return PoolState(0, 0, 0)
-        return PoolState(pool.checkedout(), pool.checkedin(), POOL_SIZE + POOL_OVERFLOW)
+        """Return what the connections do; asks the pools, not the database."""
+        state = pool_state(self._pool, self.engine.pool)
+        if self._sync_engine is None:
+            return state
+        return state + pool_state(self._sync_pool, self._sync_engine.pool)
 
     async def ping(self) -> None:
         """Run the smallest statement; raises when the database does not answer, or its file is gone."""
@@ -91,125 +95,82 @@ class Database:
             msg = f"the database file {self.url.database} is gone"
             raise FileNotFoundError(msg)
 
+    def start_anew(self) -> None:
+        """Leave all connections to the process that this one was forked from."""
+        self._lock = threading.Lock()
+        self.engine.sync_engine.dispose(close=False)
+        if self._sync_engine is not None:
+            self._sync_engine.dispose(close=False)
+
     async def aclose(self) -> None:
         """Close all connections."""
         await self.engine.dispose()
+        if self._sync_engine is not None:
+            self._sync_engine.dispose()
 
 
-class UnitOfWork:
-    """One transaction that is opened when it is first needed.
-
-    Args:
-        database: Where it runs.
-        read_only: Whether it only reads.
-
-    """
-
-    def __init__(self, database: Database, *, read_only: bool) -> None:
-        self._database = database
-        self._read_only = read_only
-        self._session: AsyncSession | None = None
-
-    @property
-    def session(self) -> AsyncSession:
-        """The session whose statements commit together."""
-        if self._session is None:
-            self._session = self._database.session(read_only=self._read_only)
-        return self._session
-
-    @property
-    def is_open(self) -> bool:
-        """Whether there is anything to end."""
-        return self._session is not None
-
-    async def commit(self) -> None:
-        """Make what was done permanent."""
-        if self._session is not None:
-            await self._session.commit()
-
-    async def end(self, status: int) -> None:
-        """Commit or undo, as the answer says.
-
-        Args:
-            status: The HTTP status of the answer; from 500 up what was done is undone.
-
-        """
-        await (self.commit() if status < SERVER_ERROR else self.rollback())
-
-    async def rollback(self) -> None:
-        """Undo what was done."""
-        if self._session is not None:
-            await self._session.rollback()
-
-    async def aclose(self) -> None:
-        """Give the connection back; what was not committed is undone."""
-        if self._session is not None:
-            await self._session.close()
-
-
-def sync_engine(url: URL) -> Engine:
+def sync_engine(
+    url: URL,
+    settings: DatabaseSettings = WITHOUT_LIMITS,
+    *,
+    slow: SlowQueries | None = None,
+    pool: PoolWatch | None = None,
+    metrics: DatabaseMetrics | None = None,
+) -> Engine:
     """Return an engine like the service's own, for code that runs no event loop.
 
     Args:
         url: Where the database is; the driver may be an asynchronous one.
+        settings: The pool and the time limits; without them statements take the time that they take.
+        slow: What warns of slow statements.
+        pool: What watches its pool.
+        metrics: What counts its statements.
 
     """
+    kind = watched_pool(pool or pool_watch(metrics), is_async=False)
+    address = url.set(drivername="sqlite") if url.get_backend_name() == "sqlite" else url
+    engine = create_engine(address, poolclass=kind, **_options(url, settings, is_async=False))
+    _prepare(engine, slow or SlowQueries(settings.slow_query), metrics)
+    return engine
+
+
+def _engine(
+    url: URL, settings: DatabaseSettings, slow: SlowQueries, pool: PoolWatch, metrics: DatabaseMetrics | None
+) -> AsyncEngine:
+    kind = watched_pool(pool, is_async=True)
+    engine = create_async_engine(url, poolclass=kind, **_options(url, settings, is_async=True))
+    _prepare(engine.sync_engine, slow, metrics)
+    return engine
+
+
+def _options(url: URL, settings: DatabaseSettings, *, is_async: bool) -> dict[str, Any]:
     is_sqlite = url.get_backend_name() == "sqlite"
-    engine = create_engine(url.set(drivername="sqlite") if is_sqlite else url, **_options(url))
     if is_sqlite:
-        _configure_sqlite(engine)
+        make_folder(url)
+    return {
+        # Parameters may be personal data: without this they stand in the text of every database error.
+        "hide_parameters": True,
+        "pool_size": settings.pool_size,
+        "max_overflow": settings.pool_overflow,
+        "pool_timeout": settings.pool_timeout,
+        "pool_pre_ping": not is_sqlite,
+        "connect_args": connect_arguments(url, settings, is_async=is_async),
+    }
+
+
+def _prepare(engine: Engine, slow: SlowQueries, metrics: DatabaseMetrics | None) -> None:
+    """Attach what happens around each statement."""
+    if engine.dialect.name == "sqlite":
+        configure_sqlite(engine)
+    else:
+        bound_statements(engine)
     _hide_values(engine)
+    watch_statements(engine, slow, metrics)
     trace_statements(engine)
-    return engine
-
-
-def _engine(url: URL) -> AsyncEngine:
-    engine = create_async_engine(url, **_options(url))
-    if url.get_backend_name() == "sqlite":
-        _configure_sqlite(engine.sync_engine)
-    _hide_values(engine.sync_engine)
-    trace_statements(engine.sync_engine)
-    return engine
-
-
-def _options(url: URL) -> dict[str, Any]:
-    # Parameters may be personal data: without this they stand in the text of every database error.
-    options: dict[str, Any] = {"hide_parameters": True, "pool_size": POOL_SIZE, "max_overflow": POOL_OVERFLOW}
-    if url.get_backend_name() != "sqlite":
-        connect = {"connect_timeout": CONNECT_SECONDS}
-        return {**options, "pool_pre_ping": True, "pool_timeout": POOL_SECONDS, "connect_args": connect}
-    _make_folder(url)
-    return {**options, "connect_args": {"timeout": BUSY_SECONDS}}
 
 
 def _is_there(url: URL) -> bool:
     return url.database in (None, "", ":memory:") or Path(str(url.database)).exists()
-
-
-def _make_folder(url: URL) -> None:
-    if url.database and url.database != ":memory:":
-        Path(url.database).parent.mkdir(parents=True, exist_ok=True)
-
-
-def _configure_sqlite(engine: Engine) -> None:
-    """Let readers work beside one writer, and make writers queue instead of failing half-way."""
-
-    @event.listens_for(engine, "connect")
-    def connect(connection: Any, _record: Any) -> None:
-        connection.isolation_level = None
-        cursor = connection.cursor()
-        # The mode is the file's and stays: who finds it locked by another that starts has it with the next connection.
-        with suppress(sqlite3.OperationalError):
-            cursor.execute("PRAGMA journal_mode=WAL")
-        cursor.execute("PRAGMA synchronous=NORMAL")
-        cursor.execute("PRAGMA foreign_keys=ON")
-        cursor.close()
-
-    @event.listens_for(engine, "begin")
-    def begin(connection: Connection) -> None:
-        # A transaction that reads and then writes would fail at once if another one wrote in between.
-        read_only = connection.get_execution_options().get(READ_ONLY)
-        connection.exec_driver_sql("BEGIN" if read_only else "BEGIN IMMEDIATE")
 
 
 def _hide_values(engine: Engine) -> None:
@@ -220,13 +181,3 @@ def _hide_values(engine: Engine) -> None:
         for error in (context.original_exception, context.sqlalchemy_exception):
             if error is not None:
                 error.args = tuple(_DETAIL.sub("", part) if isinstance(part, str) else part for part in error.args)
-
-
-def _time_statements(engine: AsyncEngine, on_query: OnQuery) -> None:
-    @event.listens_for(engine.sync_engine, "before_cursor_execute")
-    def before(connection: Connection, *_: Any) -> None:
-        connection.info["app_started"] = time.perf_counter()
-
-    @event.listens_for(engine.sync_engine, "after_cursor_execute")
-    def after(connection: Connection, _cursor: Any, statement: str, *_: Any) -> None:
-        on_query(statement_kind(statement), time.perf_counter() - connection.info["app_started"])

@@ -1,19 +1,19 @@
-"""Spans of statements, by OpenTelemetry's conventions (https://opentelemetry.io/docs/specs/semconv/db/database-spans/).
+"""Has each statement that SQLAlchemy sends be a span (`core.query_spans`).
 
 A statement is a span below the current one where that one is recorded, and costs one look at a context variable where
-it is not. Neither parameters nor the statement's text are on it.
+it is not.
 """
 
 from typing import Any
 
-from opentelemetry.trace import SpanKind
 from sqlalchemy import TextClause, event
-from sqlalchemy.engine import Connection, Engine, ExceptionContext
+from sqlalchemy.engine import Engine, ExceptionContext
 from sqlalchemy.engine.interfaces import ExecutionContext
 from sqlalchemy.pool import PoolProxiedConnection
 
-from ..core.spans import Attributes, RecordedSpan, ending, record_error, recorded_span
-from ..core.statements import statement_kind, statement_table
+from ..core.query_spans import begin_span, commit_span, count_batch, count_rows, end_failed, known_of
+from ..core.spans import Attributes, recorded_span
+from ..core.statements import statement_table
 
 _SPAN = "app_span"
 
@@ -25,64 +25,54 @@ def trace_statements(engine: Engine) -> None:
         engine: The engine; of an asynchronous one its `sync_engine`, whose events run in the caller's context.
 
     """
-    known = _known(engine)
+    url = engine.url
+    known = known_of(engine.dialect.name, namespace=url.database, host=url.host, port=url.port)
 
-    @event.listens_for(engine, "before_cursor_execute")
-    def before(connection: Connection, _c: Any, statement: str, _p: Any, context: Any, _many: bool) -> None:
+    # With `retval` SQLAlchemy calls the function itself instead of one around it.
+    @event.listens_for(engine, "before_cursor_execute", retval=True)
+    def before(
+        _connection: Any, _cursor: Any, statement: str, parameters: Any, context: Any, many: bool
+    ) -> tuple[str, Any]:
         above = recorded_span()
-        if above is not None:
-            connection.info[_SPAN] = _begin(above, statement, context, known)
+        if above is not None and context is not None:
+            table = statement_table(statement) if is_composed(context) else ""
+            span = context.app_span = begin_span(above, statement, table, known)
+            count_batch(span, len(parameters) if many else 0)
+        return statement, parameters
 
     @event.listens_for(engine, "after_cursor_execute")
-    def after(connection: Connection, *_: Any) -> None:
-        span = connection.info.pop(_SPAN, None)
+    def after(_connection: Any, cursor: Any, _statement: str, _parameters: Any, context: Any, _many: bool) -> None:
+        span = getattr(context, _SPAN, None)
         if span is not None:
+            context.app_span = None
+            count_rows(span, cursor)
             span.end()
 
     @event.listens_for(engine, "handle_error")
     def fail(context: ExceptionContext) -> None:
-        span = context.connection.info.pop(_SPAN, None) if context.connection is not None else None
+        execution: Any = context.execution_context
+        span = getattr(execution, _SPAN, None)
         if span is not None:
-            _end_failed(span, context)
+            execution.app_span = None
+            original = context.original_exception
+            end_failed(span, context.sqlalchemy_exception or original, original)
 
     _trace_commits(engine, known)
 
 
-def _known(engine: Engine) -> Attributes:
-    """Return what is the same for every statement."""
-    url = engine.url
-    known = {
-        "db.system.name": engine.dialect.name,
-        "db.namespace": None if engine.dialect.name == "sqlite" else url.database,
-        "server.address": url.host,
-        "server.port": url.port,
-    }
-    return {name: value for name, value in known.items() if value is not None}
+def is_composed(context: ExecutionContext | None) -> bool:
+    """Return whether SQLAlchemy wrote the statement, not a person.
 
+    Args:
+        context: Its execution.
 
-def _begin(above: RecordedSpan, statement: str, context: ExecutionContext | None, known: Attributes) -> RecordedSpan:
-    kind = statement_kind(statement)
-    table = statement_table(statement) if _is_composed(context) else ""
-    named = {"db.operation.name": kind, "db.collection.name": table} if table else {"db.operation.name": kind}
-    return above.child(f"{kind} {table}" if table else kind, SpanKind.CLIENT, {**known, **named})
-
-
-def _is_composed(context: ExecutionContext | None) -> bool:
-    """Return whether SQLAlchemy wrote the statement, not a person."""
+    """
     compiled = getattr(context, "compiled", None)
     return compiled is not None and not isinstance(compiled.statement, TextClause)
 
 
-def _end_failed(span: RecordedSpan, context: ExceptionContext) -> None:
-    code = getattr(context.original_exception, "sqlstate", None)
-    if code:
-        span.set_attribute("db.response.status_code", code)
-    record_error(span, context.sqlalchemy_exception or context.original_exception)
-    span.end()
-
-
 def _trace_commits(engine: Engine, known: Attributes) -> None:
-    """Make commits spans: that is where a database waits for its disk. The event tells only that one begins."""
+    # The event tells only that a commit begins.
     commit = engine.dialect.do_commit
 
     def do_commit(connection: PoolProxiedConnection) -> None:
@@ -90,7 +80,7 @@ def _trace_commits(engine: Engine, known: Attributes) -> None:
         if above is None:
             commit(connection)
             return
-        with ending(above.child("COMMIT", SpanKind.CLIENT, {**known, "db.operation.name": "COMMIT"})):
+        with commit_span(above, known):
             commit(connection)
 
     engine.dialect.do_commit = do_commit  # type: ignore[assignment, method-assign] # an engine has its dialect to itself

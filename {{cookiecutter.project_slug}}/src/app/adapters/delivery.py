@@ -179,6 +179,9 @@ class Delivery:
                 self._deliver_here()
             elif self._thread is None:
                 self._start_thread()
+            else:
+                # Another caller has started it meanwhile, and it may wait already.
+                self._wake.set()
 
     def _deliver_here(self) -> None:
         """Deliver without the thread: whoever logs after the end brings the line itself."""

@@ -11,6 +11,7 @@ from urllib.request import getproxies
 import httpx2
 from opentelemetry.trace import Span, SpanKind, StatusCode
 
+from ..core.access_log import METHODS, OTHER_METHOD
 from ..core.context import current_context
 from ..core.tracing import position_of
 from .tracing import Tracing
@@ -18,8 +19,6 @@ from .tracing import Tracing
 # Method, host, status code or None without an answer, seconds.
 OnCall = Callable[[str, str, int | None, float], None]
 TIMEOUT = httpx2.Timeout(10.0, connect=2.0)
-METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT", "QUERY"})
-OTHER_METHOD = "_OTHER"
 # A client that is given a transport ignores these: they belong to the transport.
 _CONNECTING = ("verify", "cert", "http1", "http2", "limits", "proxy", "trust_env")
 # What the other side is told of the request that is being worked on.

@@ -8,12 +8,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..core.connection_pool import PoolState
 from ..core.health import CheckResult, Status
 from ..core.idempotency import Outcome
 from ..core.metrics import DURATIONS, OWN, Counter, Definition, Gauge, Histogram, Registry, Source, builtin, merge
 from ..core.metrics.series import acquire, release
+from ..core.query_failures import QueryFailure
+from ..core.retry import Reason
 from ..settings import Settings
-from .database import PoolState
 from .logging import LogHealth
 from .metrics_exposition import CONTENT_TYPE, render, watch_process
 
@@ -27,8 +29,9 @@ REPORT_OUTCOMES = ("delivered", "failed", "dropped", "suppressed")
 class Metrics:
     """The series of the service.
 
-    Requests and log lines are counted in its first methods, which run for every request: nothing is looked up there
-    that was looked up before, and the numbers are changed in place. All others are counted through the series.
+    Requests, log lines and statements are counted in its first methods, which run for every request: nothing is
+    looked up there that was looked up before, and the numbers are changed in place. All others are counted through the
+    series.
 
     Args:
         settings: Who is speaking, and whether other processes count for the same service.
@@ -44,13 +47,20 @@ class Metrics:
         self._active_requests: dict[str, Gauge] = {}
         self._requests: dict[tuple[str, str, int], Histogram] = {}
         self._log_records: dict[str, Counter] = {}
+        self._queries: dict[str, tuple[Histogram, Counter]] = {}
+        self._request_queries: dict[tuple[str, str], Histogram] = {}
+        self._active_tasks: dict[str, Gauge] = {}
+        self._tasks: dict[tuple[str, str], Histogram] = {}
+        self._task_waits: dict[str, Histogram] = {}
         watch_process(self.registry)
         self._gauge(builtin.INFO, settings.service_name, settings.service_version, settings.environment).set(1)
         # From the start and at 0: an alert on a rise does not see a series that begins with its first event.
         for level in LEVELS:
             self._of_level(level)
-        for outcome in Outcome:
-            self.registry.add(Counter, builtin.IDEMPOTENCY).labels(outcome)
+        outcomes = self.registry.add(Counter, builtin.IDEMPOTENCY)
+        self._idempotency = {outcome.value: outcomes.labels(outcome) for outcome in Outcome}
+        for reason in QueryFailure:
+            self.registry.add(Counter, builtin.DATABASE_ERRORS).labels(reason)
         for reporter in (*settings.errors.reporters, *(["sentry"] if settings.sentry_dsn else [])):
             for result in REPORT_OUTCOMES:
                 self.registry.add(Counter, builtin.ERROR_REPORTS).labels(reporter, result)
@@ -114,15 +124,73 @@ class Metrics:
         finally:
             release()
 
-    def query_finished(self, statement: str, seconds: float) -> None:
+    def query_finished(self, statement: str, seconds: float, rows: int = -1) -> None:
         """Count a statement.
 
         Args:
-            statement: Its kind, such as `SELECT`.
+            statement: Its kind, one of a known few, such as `SELECT`.
             seconds: How long it took.
+            rows: How many it returned or changed; below 0 when that is not known.
 
         """
-        self._observe(builtin.QUERIES, seconds, statement)
+        try:
+            durations, counted = self._queries[statement]
+        except KeyError:
+            durations, counted = self._of_kind(statement)
+        bucket = bisect_left(DURATIONS, seconds)
+        acquire()
+        try:
+            cells = durations.cells
+            cells[bucket] += 1
+            cells[-1] += seconds
+            if rows > 0:
+                counted.cells[0] += rows
+        finally:
+            release()
+
+    def request_queries(self, method: str, route: str, queries: int) -> None:
+        """Count the statements of a request that sent any.
+
+        Args:
+            method: The HTTP method, as its duration is counted with.
+            route: The route's template.
+            queries: How many statements it sent.
+
+        """
+        try:
+            series = self._request_queries[method, route]
+        except KeyError:
+            series = self.registry.add(Histogram, builtin.QUERIES_OF_REQUESTS).labels(method, route)
+            if series.values == (method, route):
+                self._request_queries[method, route] = series
+        series.observe(queries)
+
+    def slow_query(self, statement: str) -> None:
+        """Count a statement that took too long.
+
+        Args:
+            statement: Its kind.
+
+        """
+        self._count(builtin.SLOW_QUERIES, statement)
+
+    def database_failed(self, failure: str) -> None:
+        """Count an error of the database.
+
+        Args:
+            failure: Why, one of `core.query_failures.QueryFailure`.
+
+        """
+        self._count(builtin.DATABASE_ERRORS, failure)
+
+    def connection_awaited(self, seconds: float) -> None:
+        """Count how long it took until there was a connection to the database.
+
+        Args:
+            seconds: How long.
+
+        """
+        self._observe(builtin.POOL_WAITS, seconds)
 
     def call_finished(self, method: str, server: str, status_code: int | None, seconds: float) -> None:
         """Count a request to another service.
@@ -143,7 +211,20 @@ class Metrics:
             outcome: What became of it, one of `core.idempotency.Outcome`.
 
         """
-        self._count(builtin.IDEMPOTENCY, outcome)
+        counter = self._idempotency.get(outcome)
+        if counter is None:
+            self._count(builtin.IDEMPOTENCY, outcome)
+        else:
+            counter.inc()
+
+    def idempotency_purged(self, records: int) -> None:
+        """Count records that were deleted because they were over.
+
+        Args:
+            records: How many.
+
+        """
+        self.registry.add(Counter, builtin.IDEMPOTENCY_PURGED).labels().inc(records)
 
     def cache_operation(self, cache: str, operation: str, outcome: str, seconds: float) -> None:
         """Count an operation of a cache.
@@ -157,14 +238,30 @@ class Metrics:
         """
         self._observe(builtin.CACHE_OPERATIONS, seconds, cache, operation, outcome)
 
-    def task_started(self, task: str) -> None:
+    def task_started(self, task: str, waited: float | None = None) -> None:
         """Count a task as in progress.
 
         Args:
             task: Its name.
+            waited: Seconds from when it was sent, or due, until now; None when that is not known.
 
         """
-        self._gauge(builtin.ACTIVE_TASKS, task).inc()
+        active = self._active_tasks.get(task) or self._active_task(task)
+        acquire()
+        try:
+            active.cells[0] += 1
+        finally:
+            release()
+        if waited is not None:
+            waits = self._task_waits.get(task) or self._waits_of(task)
+            bucket = bisect_left(waits.definition.buckets, waited)
+            acquire()
+            try:
+                cells = waits.cells
+                cells[bucket] += 1
+                cells[-1] += waited
+            finally:
+                release()
 
     def task_finished(self, task: str, outcome: str, seconds: float) -> None:
         """Count a task that was in progress.
@@ -175,30 +272,62 @@ class Metrics:
             seconds: How long it took.
 
         """
-        self._gauge(builtin.ACTIVE_TASKS, task).dec()
+        durations = self._tasks.get((task, outcome)) or self._task(task, outcome)
+        active = self._active_tasks.get(task) or self._active_task(task)
+        bucket = bisect_left(DURATIONS, seconds)
+        acquire()
+        try:
+            cells = durations.cells
+            cells[bucket] += 1
+            cells[-1] += seconds
+            active.cells[0] -= 1
+        finally:
+            release()
+
+    def task_ended(self, task: str, outcome: str, seconds: float = 0.0) -> None:
+        """Count a task that this process did not work on, or not to its end.
+
+        Args:
+            task: Its name.
+            outcome: Such as `revoked`, `lost` or `unknown`.
+            seconds: How long it took.
+
+        """
         self._observe(builtin.TASKS, seconds, task, outcome)
 
-    def message_started(self, queue: str) -> None:
-        """Count a message as in progress.
+    def task_queries(self, task: str, queries: int) -> None:
+        """Count the statements of a task that sent any.
 
         Args:
-            queue: Where it came from.
+            task: Its name.
+            queries: How many statements it sent.
 
         """
-        self._gauge(builtin.ACTIVE_MESSAGES, queue).inc()
+        self._observe(builtin.QUERIES_OF_TASKS, queries, task)
 
-    def message_finished(self, queue: str, kind: str, outcome: str, seconds: float) -> None:
-        """Count a message that was in progress.
+    def task_sent(self, task: str, outcome: str) -> None:
+        """Count a task that was sent to a worker.
 
         Args:
-            queue: Where it came from.
-            kind: Its type.
-            outcome: Such as `success`, `duplicate`, `retry` or `dead`.
-            seconds: How long its handling took.
+            task: Its name.
+            outcome: `sent`, or `failed` when the broker did not take it.
 
         """
-        self._gauge(builtin.ACTIVE_MESSAGES, queue).dec()
-        self._observe(builtin.MESSAGES, seconds, queue, kind, outcome)
+        self._count(builtin.SENT_TASKS, task, outcome)
+
+    def watch_dead_letters(self) -> None:
+        """Show from the start, at 0, that tasks can be given up."""
+        for reason in Reason:
+            self.registry.add(Counter, builtin.DEAD_LETTERS).labels(reason)
+
+    def task_given_up(self, reason: str) -> None:
+        """Count a task that went to the dead letters.
+
+        Args:
+            reason: Why, one of `core.retry.Reason`.
+
+        """
+        self._count(builtin.DEAD_LETTERS, reason)
 
     def error_reported(self, reporter: str, outcome: str) -> None:
         """Count the report of an error.
@@ -246,6 +375,8 @@ class Metrics:
         """
         connections = self.registry.add(Gauge, builtin.POOL_CONNECTIONS)
         limit = self.registry.add(Gauge, builtin.POOL_LIMIT)
+        waiting = self.registry.add(Gauge, builtin.POOL_WAITING)
+        timeouts = self.registry.add(Counter, builtin.POOL_TIMEOUTS)
 
         @self.registry.on_scrape
         def refresh_pool() -> None:
@@ -253,6 +384,8 @@ class Metrics:
             connections.labels("in_use").set(now.in_use)
             connections.labels("idle").set(now.idle)
             limit.set(now.limit)
+            waiting.set(now.waiting)
+            timeouts.follow(now.timeouts)
 
     def start(self) -> None:
         """Keep what other worker processes see of this one up to date."""
@@ -283,6 +416,31 @@ class Metrics:
         # What counts as _OTHER is not remembered: it may be any number of combinations.
         if series.values == (method, route, str(status_code)):
             self._requests[method, route, status_code] = series
+        return series
+
+    def _active_task(self, task: str) -> Gauge:
+        series = self._gauge(builtin.ACTIVE_TASKS, task)
+        if series.values == (task,):
+            self._active_tasks[task] = series
+        return series
+
+    def _task(self, task: str, outcome: str) -> Histogram:
+        series = self.registry.add(Histogram, builtin.TASKS).labels(task, outcome)
+        if series.values == (task, outcome):
+            self._tasks[task, outcome] = series
+        return series
+
+    def _waits_of(self, task: str) -> Histogram:
+        series = self.registry.add(Histogram, builtin.TASK_WAITS).labels(task)
+        if series.values == (task,):
+            self._task_waits[task] = series
+        return series
+
+    def _of_kind(self, statement: str) -> tuple[Histogram, Counter]:
+        # At 0 with the first statement of its kind: an alert on a rise needs a series that is there before.
+        self.registry.add(Counter, builtin.SLOW_QUERIES).labels(statement)
+        durations = self.registry.add(Histogram, builtin.QUERIES).labels(statement)
+        series = self._queries[statement] = (durations, self.registry.add(Counter, builtin.ROWS).labels(statement))
         return series
 
     def _of_level(self, level: str) -> Counter:

@@ -30,7 +30,6 @@ from ..core.reporting import (
 )
 from ..settings import Settings
 from .reporters import Reporter
-from .reporters.database import DatabaseReporter
 from .reporters.file import FileReporter
 from .reporters.log import LogReporter
 from .reporters.worker import CLOSE_SECONDS, ReporterWorker
@@ -202,11 +201,12 @@ def _say_lost(error: BaseException) -> None:
         sys.stderr.write(f"the report of a {type(error).__name__} was lost\n")
 
 
-def error_reporting(settings: Settings, *, on_outcome: OnOutcome) -> ErrorReporting:
+def error_reporting(settings: Settings, *, database: Callable[[], Reporter], on_outcome: OnOutcome) -> ErrorReporting:
     """Return what the settings ask for; no reporter is opened before the first error.
 
     Args:
         settings: Which reporters, and how much of what.
+        database: What makes the reporter that writes to the service's database.
         on_outcome: As for `ErrorReporting`.
 
     """
@@ -214,7 +214,7 @@ def error_reporting(settings: Settings, *, on_outcome: OnOutcome) -> ErrorReport
     return ErrorReporting(
         workers=tuple(
             ReporterWorker(name, connect, max_reports=options.queue, on_outcome=partial(on_outcome, name))
-            for name, connect in _connections(settings).items()
+            for name, connect in _connections(settings, database).items()
         ),
         to_log=LogReporter() if "log" in options.reporters else None,
         cap=ReportCap(options.cap, options.cap_seconds),
@@ -222,7 +222,7 @@ def error_reporting(settings: Settings, *, on_outcome: OnOutcome) -> ErrorReport
     )
 
 
-def _connections(settings: Settings) -> Mapping[str, Callable[[], Reporter]]:
+def _connections(settings: Settings, database: Callable[[], Reporter]) -> Mapping[str, Callable[[], Reporter]]:
     """Return what makes each reporter that may block."""
     options = settings.errors
     identity = {
@@ -234,7 +234,7 @@ def _connections(settings: Settings) -> Mapping[str, Callable[[], Reporter]]:
         "file": lambda: FileReporter(
             Path(options.file), identity=identity, max_bytes=options.file_bytes, backups=options.file_backups
         ),
-        "database": lambda: DatabaseReporter(settings.database, version=settings.service_version),
+        "database": database,
     }
     names: tuple[str, ...] = options.reporters
     chosen = {name: connect for name, connect in made.items() if name in names}

@@ -10,6 +10,7 @@ from fastapi.telemetry import TelemetryConfig
 from starlette.middleware.exceptions import ExceptionMiddleware
 from starlette.types import ASGIApp, Lifespan, Receive, Scope, Send
 
+from ..adapters.idempotency_purge import purge_regularly
 from ..bootstrap import Services, bootstrap
 from ..core.logging import get_logger
 from ..core.reporting import ErrorContext
@@ -114,7 +115,8 @@ async def _running(services: Services) -> AsyncIterator[None]:
         if services.database.url.get_backend_name() == "sqlite":
             await asyncio.to_thread(migrate, services.database.url)
         log.info("service.started")
-        yield
+        async with _purging(services):
+            yield
     except Exception as error:
         log.exception("service.failed")
         services.reporting.report(error, ErrorContext(operation="service"), in_log=True)
@@ -122,3 +124,19 @@ async def _running(services: Services) -> AsyncIterator[None]:
     finally:
         await services.aclose()
         log.info("service.stopped")
+
+
+@asynccontextmanager
+async def _purging(services: Services) -> AsyncIterator[None]:
+    """Delete idempotency records that are over while the service runs."""
+    interval = services.settings.idempotency.purge_interval
+    if not (interval and services.idempotency_store.transactional):
+        yield
+        return
+    on_purged = services.metrics.idempotency_purged
+    task = asyncio.create_task(purge_regularly(services.idempotency_store, interval=interval, on_purged=on_purged))
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.wait({task})

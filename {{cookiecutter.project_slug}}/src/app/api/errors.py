@@ -6,32 +6,21 @@ middleware raises. What is no answer that the caller asked for is reported there
 
 import asyncio
 from collections.abc import Awaitable
-from urllib.parse import quote
 
-import httpx2
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError, WebSocketRequestValidationError
-from sqlalchemy.exc import InterfaceError, OperationalError
-from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from ..adapters.failures import known_failure
 from ..adapters.reporting import ErrorReporting
 from ..core import problem
 from ..core.context import current_context, request_context
-from ..core.errors import (
-    AppError,
-    DatabaseError,
-    ExternalServiceError,
-    InfrastructureError,
-    NetworkError,
-    UnsupportedMediaTypeError,
-)
-from ..core.logging import to_json
+from ..core.errors import AppError, InfrastructureError, UnsupportedMediaTypeError
 from ..core.problem import Problem
-from ..core.redaction import may_hold_secret, redact
+from ..core.problem_answer import problem_body, report_context
 from ..core.reporting import ErrorContext
 from ..core.tracing import accept_request_id, continue_trace, read_trace
 from .routing import allowed_methods, route_template
@@ -39,10 +28,7 @@ from .routing import allowed_methods, route_template
 ERROR = "app.error"
 BAD_REQUEST = 400
 SERVER_ERROR = 500
-# What a path may hold as it is (https://www.rfc-editor.org/rfc/rfc3986#section-3.3).
-_PATH_CHARACTERS = "/:@!$&'()*+,;=-._~"
 _JSON = ("application/json", "+json")
-_OUTAGES = (OperationalError, InterfaceError, PoolTimeoutError)
 
 
 def propagate(_request: Request, error: Exception) -> Response:
@@ -83,10 +69,7 @@ async def last_resort(request: Request, error: Exception) -> Response:
 
 
 def _context_of(scope: Scope, found: Problem) -> ErrorContext:
-    """Return what a report says of a request: nothing that the caller sent but the path."""
-    route = route_template(scope)
-    request = {"method": scope["method"], "route": route, "path": scope["path"], "status_code": found.status}
-    return ErrorContext(f"{scope['method']} {route}", code=found.code, extra=request)
+    return report_context(found, scope["method"], route_template(scope), scope["path"])
 
 
 def has_other_handlers(app: FastAPI) -> bool:
@@ -116,15 +99,10 @@ def translate(error: BaseException, scope: Scope) -> Problem:
         return _from_validation(error, scope)
     if isinstance(error, HTTPException):
         return _from_http(error, scope)
-    if isinstance(error, _OUTAGES):
-        return problem.from_error(DatabaseError())
-    if isinstance(error, ConnectionError):
-        return problem.from_error(NetworkError())
-    if isinstance(error, httpx2.HTTPError):
-        return problem.from_error(ExternalServiceError())
     if isinstance(error, asyncio.CancelledError):
         return problem.from_error(InfrastructureError(public_message="The service is shutting down."))
-    return problem.unexpected()
+    known = known_failure(error)
+    return problem.from_error(known) if known is not None else problem.unexpected()
 
 
 def _from_validation(error: RequestValidationError, scope: Scope) -> Problem:
@@ -160,15 +138,7 @@ def problem_response(found: Problem, scope: Scope) -> Response:
     if found.status < BAD_REQUEST:
         # Raising is one way to redirect, or to answer 304: neither is a problem, and the latter has no body.
         return Response(status_code=found.status, headers=dict(found.headers))
-    context = current_context()
-    document = found.document(
-        instance=quote(scope.get("root_path", "") + scope["path"], safe=_PATH_CHARACTERS, errors="replace"),
-        trace_id=str(context.get("trace_id", "")),
-        request_id=str(context.get("request_id", "")),
-    )
-    body = to_json(document).encode()
-    if may_hold_secret(body.decode()):
-        body = to_json(redact(document)).encode()
+    body = problem_body(found, scope.get("root_path", "") + scope["path"])
     return Response(body, found.status, dict(found.headers), problem.MEDIA_TYPE)
 
 

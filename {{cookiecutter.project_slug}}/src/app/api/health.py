@@ -1,33 +1,11 @@
 """Liveness and readiness."""
 
 from fastapi import FastAPI, Response
-from pydantic import BaseModel
 
 from ..adapters.health import Health
 from ..core.health import Status
-from .openapi import problems
-
-
-class LiveView(BaseModel):
-    """The process serves."""
-
-    status: Status
-
-
-class CheckView(BaseModel):
-    """What a check found, how long it took in seconds, and whether the service can not do without it."""
-
-    name: str
-    status: Status
-    duration: float
-    required: bool
-
-
-class ReadyView(BaseModel):
-    """Whether the service may receive work."""
-
-    status: Status
-    checks: list[CheckView]
+from ..core.health_views import LiveView, ReadyView
+from ..core.openapi import problems
 
 
 def add_health_routes(app: FastAPI, health: Health) -> None:

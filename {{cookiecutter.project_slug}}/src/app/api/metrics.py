@@ -3,7 +3,7 @@
 from fastapi import FastAPI, Response
 
 from ..adapters.metrics import Metrics
-from .openapi import problems
+from ..core.openapi import problems
 
 
 def add_metrics_route(app: FastAPI, metrics: Metrics) -> None:

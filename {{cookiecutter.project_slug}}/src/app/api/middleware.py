@@ -1,6 +1,6 @@
-"""The order of the middleware, outermost first, is one setting: `HTTP__MIDDLEWARE`.
+"""The order of the middleware, outermost first; the setting `HTTP__MIDDLEWARE` may have another one.
 
-A name that is left out is switched off. To add one of your own, give it a name here and put the name in the setting.
+A name that is left out there is switched off. To add one of your own, give it a name and a place here.
 """
 
 from collections.abc import Callable, Mapping
@@ -21,6 +21,7 @@ BUILDERS: Mapping[str, Callable[[Services], Middleware]] = {
         tracing=services.tracing,
         metrics=services.metrics,
         quiet_paths=services.settings.http.access_log_exclude,
+        many_queries=services.settings.database.many_queries,
     ),
     "errors": lambda services: Middleware(ErrorsMiddleware, reporting=services.reporting),
     "body_limit": lambda services: Middleware(BodyLimitMiddleware, max_bytes=services.settings.http.max_body_bytes),
@@ -44,7 +45,8 @@ def middleware_stack(services: Services) -> list[Middleware]:
         ConfigurationError: The setting has a name that is not known, or an order that cannot work.
 
     """
-    names = services.settings.http.middleware
+    chosen = services.settings.http.middleware
+    names = tuple(BUILDERS) if chosen is None else chosen
     unknown = [name for name in names if name not in BUILDERS]
     if unknown:
         msg = f"HTTP__MIDDLEWARE: received {unknown!r}; allowed: {', '.join(BUILDERS)}"

@@ -9,7 +9,8 @@ from collections.abc import Awaitable
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from ..adapters.database import Database, UnitOfWork
+from ..adapters.database import Database
+from ..adapters.unit_of_work import UnitOfWork
 
 WORK = "unit_of_work"
 _READING = frozenset({"GET", "HEAD", "OPTIONS"})

@@ -12,18 +12,28 @@ from typing import Any
 
 import orjson
 
+from .queries import QueryCount
+
 
 class Context(dict[str, Any]):
-    """The fields of a unit of work, and how they look in a line of JSON, rendered once."""
+    """The fields of a unit of work, how they look in a line of JSON, rendered once, and the work's statements."""
 
-    __slots__ = ("_around", "_rendered")
+    __slots__ = ("_around", "_rendered", "queries")
     _rendered: bytes | None
     _around: "Context | None"
+    queries: QueryCount | None
 
     def __init__(self, *args: Any, **fields: Any) -> None:
         super().__init__(*args, **fields)
         self._rendered = None
         self._around = None
+        self.queries = None
+
+    def query_count(self) -> QueryCount:
+        """Return the count of the work's statements, which its parts share; it is made when it is first asked for."""
+        if self.queries is None:
+            self.queries = QueryCount()
+        return self.queries
 
     def part(self, fields: Mapping[str, Any]) -> "Context":
         """Return the context of a part of the same work: its own fields besides; what is bound there is bound here.
@@ -35,6 +45,7 @@ class Context(dict[str, Any]):
         part = Context(self)
         part.update(fields)
         part._around = self
+        part.queries = self.query_count()
         return part
 
     def bind(self, fields: Mapping[str, Any]) -> None:
@@ -83,12 +94,30 @@ def request_context(**fields: object) -> Iterator[Mapping[str, object]]:
         fields: Names and values, such as `request_id` or `user_id`.
 
     """
-    opened = Context(_fields.get(), **fields)
+    around = _fields.get()
+    opened = Context(around, **fields)
+    if isinstance(around, Context):
+        opened.queries = around.query_count()
     token = _fields.set(opened)
     try:
         yield opened
     finally:
         _fields.reset(token)
+
+
+@contextmanager
+def count_queries() -> Iterator[QueryCount]:
+    """Count the statements of a block by themselves, as a test does; they count for the work around it too."""
+    around = _fields.get()
+    opened = around.part({}) if isinstance(around, Context) else Context()
+    own = opened.queries = QueryCount()
+    token = _fields.set(opened)
+    try:
+        yield own
+    finally:
+        _fields.reset(token)
+        if isinstance(around, Context):
+            around.query_count().merge(own)
 
 
 def bind_context(**fields: object) -> None:

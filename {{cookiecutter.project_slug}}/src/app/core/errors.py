@@ -19,7 +19,8 @@
      ├─ ExternalServiceError       502   temporary
      └─ InfrastructureError        503   temporary
          ├─ DatabaseError
-         └─ NetworkError
+         ├─ NetworkError
+         └─ BrokerError
 
 A message is for logs and error reports. What a caller sees is `public_message`, which names no internals.
 """
@@ -262,6 +263,12 @@ class NetworkError(InfrastructureError):
     """A connection failed."""
 
     code = "NETWORK_ERROR"
+
+
+class BrokerError(InfrastructureError):
+    """The broker did not take a message or does not answer: nothing was sent, or nothing that is known of."""
+
+    code = "BROKER_ERROR"
 
 
 def ensure(condition: object, error: AppError | Callable[[], AppError]) -> None:

@@ -33,6 +33,24 @@ class Check:
 
 
 @dataclass(frozen=True, slots=True)
+class SyncCheck:
+    """The same for code that runs no event loop.
+
+    Args:
+        name: What is checked.
+        probe: Raises when the dependency does not work.
+        required: Whether the service can not do its job without it.
+        timeout: Seconds after which it counts as failed; those of the settings when left out.
+
+    """
+
+    name: str
+    probe: Callable[[], None]
+    required: bool = True
+    timeout: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class CheckResult:
     """What a check found, and how long it took in seconds."""
 

@@ -1,103 +1,35 @@
 """Idempotency: what a key, a request and what the store knows of them mean together.
 
-The header follows the IETF draft (https://datatracker.ietf.org/doc/draft-ietf-httpapi-idempotency-key-header/), status
-expired draft, revision 07. Nothing here does I/O; stores claim atomically, drivers act on the decision.
+An operation runs under a claim that one owner holds for the time of a lease. When it is done its answer is kept, and a
+repetition gets that; when it fails the claim is released. Nothing here does I/O: stores claim atomically, drivers act
+on the decision.
 """
 
-import base64
 import hashlib
-import json
-import re
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from secrets import token_hex
-from typing import Any, ClassVar, Protocol
+from functools import lru_cache
+from random import Random
+from typing import Any, ClassVar, NamedTuple, Protocol
 
-from .errors import AppError, InfrastructureError, MalformedInputError, Severity
-
-HEADER = "idempotency-key"
-METHODS = frozenset({"POST", "PATCH"})
-MAX_LENGTH = 255
-ANONYMOUS = "anonymous"
-RECORD_VERSION = 1
-RETRY_AFTER = 1
-_BARE = re.compile(r"[\x21-\x7e]+")
-# An sf-string, RFC 9651 section 3.3.3; the draft allows parameters to follow, which are ignored.
-_PARAMETER = r';\x20*[a-z*][a-z0-9_.*-]*(?:=(?:"(?:[^"\\]|\\["\\])*"|[^\s";,]+))?'
-_QUOTED = re.compile(rf'"((?:[\x20-\x21\x23-\x5b\x5d-\x7e]|\\["\\])*)"(?:{_PARAMETER})*')
-_NOT_STORED = frozenset({401, 403, 406, 413, 415, 429})
-_NOT_REPLAYED_HEADERS = frozenset(
-    [
-        "connection",
-        "keep-alive",
-        "proxy-authenticate",
-        "proxy-authorization",
-        "te",
-        "trailer",
-        "transfer-encoding",
-        "upgrade",
-        "date",
-        "server",
-        "set-cookie",
-        "authorization",
-        "x-request-id",
-        "x-trace-id",
-        "traceparent",
-        "tracestate",
-        "cache-control",
-        "content-length",
-        "idempotent-replayed",
-    ]
+from .errors import AppError
+from .idempotency_answer import Answer
+from .idempotency_errors import (
+    IdempotencyInProgressError,
+    IdempotencyKeyReusedError,
+    IdempotencyNotReplayableError,
 )
 
-
-class IdempotencyKeyError(MalformedInputError):
-    """The Idempotency-Key header is missing where it is required, or is not one valid key."""
-
-    code = "IDEMPOTENCY_KEY_INVALID"
-    default_message = "Idempotency-Key must be sent once, as 1 to 255 visible ASCII characters, quoted or not."
-
-
-class IdempotencyKeyMissingError(IdempotencyKeyError):
-    """The operation needs a key."""
-
-    code = "IDEMPOTENCY_KEY_MISSING"
-    default_message = "This operation requires the header Idempotency-Key."
-
-
-class IdempotencyInProgressError(AppError):
-    """The first request with this key is still running."""
-
-    code = "IDEMPOTENCY_IN_PROGRESS"
-    status = 409
-    severity = Severity.LOW
-    retryable = True
-    default_message = "A request with this Idempotency-Key is still running; try again later."
-
-
-class IdempotencyKeyReusedError(AppError):
-    """The key was used for another request."""
-
-    code = "IDEMPOTENCY_KEY_REUSED"
-    status = 422
-    severity = Severity.LOW
-    default_message = "This Idempotency-Key was used for a request with another path, query or body."
-
-
-class IdempotencyNotReplayableError(AppError):
-    """The operation ran, but its answer was streamed or too large to keep."""
-
-    code = "IDEMPOTENCY_NOT_REPLAYABLE"
-    status = 409
-    severity = Severity.LOW
-    default_message = "The request with this Idempotency-Key succeeded; its answer was too large to be kept."
-
-
-class IdempotencyStoreError(InfrastructureError):
-    """The store of idempotency records failed."""
-
-    code = "IDEMPOTENCY_STORE_UNAVAILABLE"
+# Nobody's name, so that no user who is called like it shares the scope of callers without one.
+ANONYMOUS = ""
+RETRY_AFTER = 1
+# Of its own, so that nobody's `random.seed()` makes two processes draw the same tokens. A token tells owners apart and
+# is no secret; asking the operating system for it would cost more than all of the decision.
+_random = Random()  # noqa: S311
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_random.seed)
 
 
 class Outcome(StrEnum):
@@ -109,63 +41,61 @@ class Outcome(StrEnum):
     MISMATCH = "mismatch"
     NOT_REPLAYABLE = "not_replayable"
     STORE_ERROR = "store_error"
+    LEASE_LOST = "lease_lost"
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """A stored response: status, end-to-end headers and exact body; no body when it could not be kept."""
+class Record(NamedTuple):
+    """What a store knows of a key.
 
-    status: int
-    headers: tuple[tuple[str, str], ...]
-    body: bytes | None
+    Attributes:
+        fingerprint: What identified the request that claimed the key.
+        lease_until: When the claim ends, unless it is renewed; by the store's clock, in seconds.
+        expires_at: When the record means nothing any more; by the same clock.
+        answer: The answer, or the text that is kept of it; None while the operation runs.
 
-    def dump(self) -> str:
-        """Return the answer as text for a store."""
-        body = None if self.body is None else base64.b64encode(self.body).decode()
-        return json.dumps({"v": RECORD_VERSION, "status": self.status, "headers": self.headers, "body": body})
-
-    @classmethod
-    def load(cls, text: str) -> "Answer | None":
-        """Return a stored answer, or None when the text is damaged or of a version that this code does not know."""
-        try:
-            data = json.loads(text)
-            body = None if data["body"] is None else base64.b64decode(data["body"], validate=True)
-            headers = tuple((str(name), str(value)) for name, value in data["headers"])
-            answer = cls(int(data["status"]), headers, body)
-        except (ValueError, TypeError, KeyError, OverflowError, RecursionError):
-            return None
-        return answer if data.get("v") == RECORD_VERSION and 200 <= answer.status < 500 else None
-
-
-@dataclass(frozen=True, slots=True)
-class Record:
-    """What a store knows of a key. Times are the store's own, in seconds."""
+    """
 
     fingerprint: str
     lease_until: float
     expires_at: float
-    answer: str | None = None
+    answer: Answer | str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Claim:
-    """The right to run an operation once: only its owner may complete, renew or release the record."""
+class Claim(NamedTuple):
+    """The right to run an operation once: only its owner may complete, renew or release the record.
+
+    Attributes:
+        key: A hash of the caller, the operation and the key that the caller chose.
+        caller: A hash of the caller, by which all records of one can be forgotten.
+        fingerprint: What identifies the request.
+        owner: A random token.
+
+    """
 
     key: str
+    caller: str
     fingerprint: str
     owner: str
 
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What to do with a request, and the answer to send when it is a replay."""
+    """What to do with a request.
+
+    Attributes:
+        outcome: The decision.
+        answer: What to send when it is a replay.
+        damaged: Whether an answer was stored that cannot be read.
+
+    """
 
     outcome: Outcome
     answer: Answer | None = None
+    damaged: bool = False
 
 
 class IdempotencyStore(Protocol):
-    """Keeps records. Every method is atomic and measures time by the store's clock."""
+    """Keeps records. Every method is atomic, measures time by the store's clock and raises `IdempotencyStoreError`."""
 
     transactional: ClassVar[bool]
     """Whether `complete` can commit together with the operation's effect."""
@@ -182,62 +112,82 @@ class IdempotencyStore(Protocol):
     async def release(self, claim: Claim) -> None:
         """Free the key, if the claim still holds it."""
 
+    async def purge(self, *, limit: int) -> int:
+        """Delete at most so many records that are over, and return how many those were."""
 
-def read_key(values: Sequence[str], *, required: bool = False) -> str | None:
-    """Return the key of a request, the same for both forms of the header, or None when there is none.
-
-    Args:
-        values: The values of all `Idempotency-Key` headers.
-        required: Whether the operation refuses requests without one.
-
-    Raises:
-        IdempotencyKeyError: The header is repeated, empty, too long or has other characters.
-
-    """
-    if not values:
-        if required:
-            raise IdempotencyKeyMissingError
-        return None
-    if len(values) > 1:
-        raise IdempotencyKeyError
-    key = _parse(values[0].strip(" \t"))
-    if key is None or not 1 <= len(key) <= MAX_LENGTH:
-        raise IdempotencyKeyError
-    return key
+    async def forget(self, caller: str) -> int:
+        """Delete every record of a caller, as `Claim.caller` names it, and return how many those were."""
 
 
-def _parse(value: str) -> str | None:
-    if value.startswith('"'):
-        match = _QUOTED.fullmatch(value)
-        unescaped = re.sub(r"\\(.)", r"\1", match.group(1)) if match else ""
-        return unescaped if _BARE.fullmatch(unescaped) else None
-    return value if _BARE.fullmatch(value) and "," not in value else None
+class SyncIdempotencyStore(Protocol):
+    """The same for code that runs no event loop."""
+
+    transactional: ClassVar[bool]
+    """Whether `complete` can commit together with the operation's effect."""
+
+    def begin(self, claim: Claim, *, lease: float, ttl: float) -> Decision:
+        """Take the claim, or say what stands in its way."""
+
+    def complete(self, claim: Claim, answer: Answer, *, ttl: float, transaction: Any = None) -> bool:
+        """Keep the answer; False when the claim was lost to another owner."""
+
+    def renew(self, claim: Claim, *, lease: float) -> bool:
+        """Extend the lease; False when the claim was lost."""
+
+    def release(self, claim: Claim) -> None:
+        """Free the key, if the claim still holds it."""
+
+    def purge(self, *, limit: int) -> int:
+        """Delete at most so many records that are over, and return how many those were."""
+
+    def forget(self, caller: str) -> int:
+        """Delete every record of a caller, as `Claim.caller` names it, and return how many those were."""
 
 
 def digest(*parts: bytes) -> str:
-    """Return a hash of the parts that no other split of the same bytes has: each is preceded by its length.
+    """Return a hash of the parts that no other split of the same bytes has: their lengths come first.
 
     Args:
-        parts: Anything.
+        parts: Anything; the last may be large, it is not copied.
 
     """
-    joined = b"".join(len(part).to_bytes(8, "big") + part for part in parts)
-    return hashlib.sha256(joined).hexdigest()
+    hasher = hashlib.sha256(b"%d:" * len(parts) % tuple(map(len, parts)) + b"".join(parts[:-1]))
+    hasher.update(parts[-1])
+    return hasher.hexdigest()
 
 
-def new_claim(*, caller: str, method: str, route: str, key: str, fingerprint: str) -> Claim:
+def caller_id(caller: str) -> str:
+    """Return the name under which a store knows a caller.
+
+    Args:
+        caller: The authenticated user, or `ANONYMOUS`.
+
+    """
+    return digest(caller.encode())
+
+
+def new_claim(*, caller: str, operation: Sequence[str], key: str, fingerprint: str) -> Claim:
     """Return a claim of its own owner; the store sees the key only as a hash.
 
     Args:
         caller: The authenticated user, or `ANONYMOUS`.
-        method: The HTTP method.
-        route: The route's template.
-        key: What the caller sent.
+        operation: What is done, such as the HTTP method and the route's template.
+        key: What the caller chose.
         fingerprint: What identifies the request.
 
     """
-    scope = [part.encode() for part in (caller, method, route, key)]
-    return Claim(digest(*scope), fingerprint, token_hex(16))
+    whose, scope = _scope(caller, tuple(operation))
+    name = hashlib.sha256(scope + key.encode()).hexdigest()
+    return Claim(name, whose, fingerprint, f"{_random.getrandbits(128):032x}")
+
+
+@lru_cache(maxsize=1024)
+def _scope(caller: str, operation: tuple[str, ...]) -> tuple[str, bytes]:
+    """Return what the keys of an operation have in common: the caller's name, and bytes of one length to put before."""
+    return caller_id(caller), digest(*[part.encode() for part in (caller, *operation)]).encode()
+
+
+_RUN = Decision(Outcome.RUN)
 
 
 def is_over(record: Record, now: float) -> bool:
@@ -262,20 +212,16 @@ def decide(record: Record | None, fingerprint: str, now: float) -> Decision:
 
     """
     if record is None or is_over(record, now):
-        return Decision(Outcome.RUN)
+        return _RUN
+    if record.fingerprint != fingerprint:
+        return Decision(Outcome.MISMATCH)
     if record.answer is None:
-        outcome = Outcome.RUN if record.lease_until <= now else Outcome.IN_PROGRESS
-        return Decision(_unless_mismatch(record, fingerprint, outcome))
-    answer = Answer.load(record.answer)
+        return Decision(Outcome.RUN if record.lease_until <= now else Outcome.IN_PROGRESS)
+    answer = Answer.load(record.answer) if isinstance(record.answer, str) else record.answer
     if answer is None:
-        # Damaged: the operation ran, so running it again in silence would be worse than refusing.
-        return Decision(_unless_mismatch(record, fingerprint, Outcome.NOT_REPLAYABLE))
-    outcome = Outcome.REPLAY if answer.body is not None else Outcome.NOT_REPLAYABLE
-    return Decision(_unless_mismatch(record, fingerprint, outcome), answer)
-
-
-def _unless_mismatch(record: Record, fingerprint: str, outcome: Outcome) -> Outcome:
-    return outcome if record.fingerprint == fingerprint else Outcome.MISMATCH
+        # The operation ran: running it again in silence would be worse than refusing.
+        return Decision(Outcome.NOT_REPLAYABLE, damaged=True)
+    return Decision(Outcome.REPLAY if answer.body is not None else Outcome.NOT_REPLAYABLE, answer)
 
 
 REFUSALS: Mapping[Outcome, Callable[[], AppError]] = {
@@ -283,24 +229,3 @@ REFUSALS: Mapping[Outcome, Callable[[], AppError]] = {
     Outcome.MISMATCH: IdempotencyKeyReusedError,
     Outcome.NOT_REPLAYABLE: IdempotencyNotReplayableError,
 }
-
-
-def is_stored(status: int, *, rejected: bool) -> bool:
-    """Return whether an answer is kept: what the operation said, not what kept it from running.
-
-    Args:
-        status: The answer's status.
-        rejected: Whether the request was refused before the operation ran, as by validation.
-
-    """
-    return 200 <= status < 500 and status not in _NOT_STORED and not rejected
-
-
-def end_to_end(headers: Sequence[tuple[str, str]]) -> tuple[tuple[str, str], ...]:
-    """Return the headers that a replay repeats.
-
-    Args:
-        headers: Those of the first answer.
-
-    """
-    return tuple((name, value) for name, value in headers if name.lower() not in _NOT_REPLAYED_HEADERS)

@@ -11,6 +11,10 @@ from pathlib import Path
 from alembic import command
 from alembic.config import Config
 from sqlalchemy.engine import URL
+from sqlalchemy.exc import OperationalError
+
+from ..adapters.database_connection import database_address
+from ..settings import ConfigurationError, Settings
 
 HERE = Path(__file__).parent
 BRANCHES = ("core", "orders")
@@ -40,3 +44,23 @@ def migrate(url: URL) -> None:
 
     """
     command.upgrade(alembic_config(url), "heads")
+
+
+def migrate_embedded(settings: Settings) -> None:
+    """Bring a database that is a file to the current schema; for a server's that is a step of the deployment.
+
+    Args:
+        settings: Which database.
+
+    Raises:
+        ConfigurationError: The file cannot be opened or written.
+
+    """
+    url = database_address(settings)
+    if url.get_backend_name() != "sqlite":
+        return
+    try:
+        migrate(url)
+    except OperationalError as error:
+        msg = f"DATABASE_URL: received {settings.database_url!r} ({error.orig}); allowed: a file that can be written"
+        raise ConfigurationError(msg) from error

@@ -2,23 +2,29 @@
 
 import sys
 
-from ..adapters.logging import configure_logging
+from ..adapters.database_connection import database_address
+from ..command import run_command
 from ..core.logging import get_logger
-from ..settings import ConfigurationError, load_settings
+from ..settings import Settings
 from . import migrate
 
 
-def main() -> int:
-    """Migrate, and return the process's exit code."""
-    try:
-        settings = load_settings()
-        configure_logging(settings)
-    except ConfigurationError as error:
-        print(error, file=sys.stderr)  # noqa: T201 -- logging needs the settings that could not be read
-        return 1
-    migrate(settings.database)
-    get_logger(__name__).info("database.migrated", backend=settings.database.get_backend_name())
+def bring_up_to_date(settings: Settings) -> int:
+    """Migrate, and return the process's exit code.
+
+    Args:
+        settings: Which database.
+
+    """
+    url = database_address(settings)
+    migrate(url)
+    get_logger(__name__).info("database.migrated", backend=url.get_backend_name())
     return 0
+
+
+def main() -> int:
+    """Migrate the database of the settings, and return the process's exit code."""
+    return run_command(bring_up_to_date)
 
 
 if __name__ == "__main__":

@@ -20,9 +20,16 @@ Route = Callable[[str, int, object], Put]
 _NUMBERS = {"notset": 0, "debug": 10, "info": 20, "warning": 30, "error": 40, "exception": 40, "critical": 50}
 _ERROR = 40
 _MAX_WAYS = 4096
-# Libraries that are chatty at their own INFO, or that say what the access line says better.
+# Libraries that are chatty at their own INFO, or that say what a line of ours says better.
 _QUIET = {
+    "aiormq": "CRITICAL",
     "alembic": "WARNING",
+    "celery.app.trace": "CRITICAL",
+    "celery.apps.worker": "WARNING",
+    "celery.worker.request": "CRITICAL",
+    "celery.worker.strategy": "WARNING",
+    "django.server": "CRITICAL",
+    "gunicorn.access": "CRITICAL",
     "httpcore2": "WARNING",
     "httpx2": "WARNING",
     "uvicorn.access": "CRITICAL",

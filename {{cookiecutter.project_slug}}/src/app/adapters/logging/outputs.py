@@ -13,7 +13,8 @@ from typing import Any, Literal, TextIO
 
 from ...core import logging as chain
 from ...core.logging.layers import STDOUT, Layer, sinks_of
-from ...settings import ConfigurationError, LayerSettings, Settings
+from ...settings import ConfigurationError, Settings
+from ...settings_groups import LayerSettings
 from ..delivery import CLOSE_SECONDS, Account, Delivery
 from ..sinks import FileDescriptorSink, FileSink, Sink, StreamSink
 from .engine import Put, identity_of

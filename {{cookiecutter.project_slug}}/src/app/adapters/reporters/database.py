@@ -11,9 +11,10 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import URL, Engine
 from sqlalchemy.pool import NullPool
 
+from ...core.database_limits import BUSY_SECONDS, SHORTEST_CONNECT_SECONDS
 from ...core.logging import to_json
 from ...core.reporting import ErrorReport
-from ..database import BUSY_SECONDS, CONNECT_SECONDS, new_metadata
+from ..database import new_metadata
 
 metadata = new_metadata()
 error_reports = Table(
@@ -87,7 +88,7 @@ def _engine(url: URL) -> Engine:
     # A fault is rare and the thread its own: no connection waits for the next one, or is shared over a fork.
     options: dict[str, Any] = {"hide_parameters": True, "poolclass": NullPool}
     if url.get_backend_name() == "postgresql":
-        return create_engine(url, connect_args={"connect_timeout": CONNECT_SECONDS}, **options)
+        return create_engine(url, connect_args={"connect_timeout": SHORTEST_CONNECT_SECONDS}, **options)
     return create_engine(url.set(drivername="sqlite"), connect_args={"timeout": BUSY_SECONDS}, **options)
 
 

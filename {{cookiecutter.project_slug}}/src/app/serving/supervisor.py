@@ -1,4 +1,4 @@
-"""One process that serves, or several on one address and one more that watches them.
+"""Several processes that serve on one address, and one more that watches them.
 
 The watching process hands every signal on, starts a worker again that died, after a pause that grows, and gives up when
 the service cannot start at all. Workers share nothing but the address and the folder where their metrics add up.
@@ -12,7 +12,8 @@ import sys
 import tempfile
 import threading
 import time
-from contextlib import ExitStack, suppress
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing.connection import wait
 from multiprocessing.context import SpawnProcess
@@ -20,7 +21,7 @@ from types import FrameType
 
 from ..adapters.logging import configure_logging
 from ..core.logging import get_logger
-from ..settings import ConfigurationError, Settings, load_settings
+from ..settings import ConfigurationError, Settings
 
 log = get_logger(__name__)
 NOT_STARTED = 3
@@ -33,67 +34,84 @@ LONGEST_PAUSE = 30.0
 LONGEST_WAIT = 1.0
 # A fresh interpreter: a fork would share threads' locks and everything that is open.
 _spawn = multiprocessing.get_context("spawn")
+# Takes the listener and the folder where metrics add up, and returns the exit code; a module's function, by its name.
+Serve = Callable[[socket.socket, str], int]
 
 
-def run(settings: Settings, listener: socket.socket | None = None) -> int:
-    """Serve in this process, and return its exit code: 0 after a signal, 1 when the service could not start.
+def pause_after(pause: float, lived: float) -> float:
+    """Return how long a place of a worker that died stays empty.
 
     Args:
-        settings: How it is set up.
-        listener: Where connections come in, instead of at the address that the settings name.
+        pause: How long it was empty before that worker.
+        lived: For how long the worker lived.
 
     """
-    # Not at the top: the process that watches workers needs nothing of the application.
-    from ..bootstrap import bootstrap
-    from .application import create_app
-    from .server import serve
-
-    services = bootstrap(settings)
-    app = create_app(settings, services=services)
-    configure_logging(settings, on_event=services.metrics.log_record)
-    services.tracing.install()
-    services.reporting.watch_process()
-    return 0 if serve(app, services, listener) else 1
+    return min(LONGEST_PAUSE, pause * 2) if pause and lived <= LONGEST_PAUSE else SHORTEST_PAUSE
 
 
-def supervise(settings: Settings) -> int:
+def supervise(settings: Settings, serve: Serve) -> int:
     """Serve in as many processes as the settings say, and return the exit code of them all.
 
     Args:
         settings: How they are set up.
+        serve: What each of them does.
 
     """
     configure_logging(settings)
     with ExitStack() as stack:
         try:
-            listener = stack.enter_context(_listener(settings))
+            listener = stack.enter_context(listening(settings))
         except OSError:
             log.exception("workers.no_address", host=settings.host, port=settings.port)
             return 1
-        folder = settings.prometheus_multiproc_dir or stack.enter_context(_folder())
-        return Supervisor(settings, listener, folder).run()
+        folder = stack.enter_context(metrics_folder(settings))
+        return Supervisor(settings, serve, listener, folder).run()
 
 
-def _listener(settings: Settings) -> socket.socket:
+def listening(settings: Settings) -> socket.socket:
+    """Return where connections come in.
+
+    Args:
+        settings: The address.
+
+    Raises:
+        OSError: It is taken, or not one of this machine's.
+
+    """
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
     return socket.create_server((settings.host, settings.port), family=family)
 
 
-def _folder() -> "tempfile.TemporaryDirectory[str]":
+@contextmanager
+def metrics_folder(settings: Settings) -> Iterator[str]:
+    """Lend the folder where several processes count together: the one that the settings name, or a temporary one.
+
+    Args:
+        settings: Whether they name one.
+
+    Raises:
+        ConfigurationError: They do not, and there is no place for temporary ones.
+
+    """
+    if settings.prometheus_multiproc_dir is not None:
+        yield settings.prometheus_multiproc_dir
+        return
     try:
-        return tempfile.TemporaryDirectory(prefix="metrics-")
+        folder = tempfile.TemporaryDirectory(prefix="metrics-")
     except OSError as error:
         msg = f"PROMETHEUS_MULTIPROC_DIR: received nothing, and there is no temporary folder ({error}); set it to one"
         raise ConfigurationError(msg) from error
+    with folder as name:
+        yield name
 
 
-def _work(listener: socket.socket, folder: str) -> None:
+def _work(serve: Serve, listener: socket.socket, folder: str) -> None:
     """Serve as one of several processes."""
     # Until the server takes signals, Ctrl-C ends the process as SIGTERM does, without a traceback.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     threading.Thread(target=_stop_when_orphaned, name="parent-watch", daemon=True).start()
     try:
-        code = run(load_settings(prometheus_multiproc_dir=folder), listener)
+        code = serve(listener, folder)
     except ConfigurationError as error:
         print(error, file=sys.stderr)  # noqa: T201 -- logging needs what could not be set up
         code = 1
@@ -135,13 +153,15 @@ class Supervisor:
 
     Args:
         settings: How they are set up.
+        serve: What each of them does.
         listener: Where connections come in.
         folder: Where their metrics add up.
 
     """
 
-    def __init__(self, settings: Settings, listener: socket.socket, folder: str) -> None:
+    def __init__(self, settings: Settings, serve: Serve, listener: socket.socket, folder: str) -> None:
         self._settings = settings
+        self._serve = serve
         self._listener = listener
         self._folder = folder
         self._workers: list[Worker] = []
@@ -166,7 +186,7 @@ class Supervisor:
         return self._code or max(forced, default=0)
 
     def _start(self) -> SpawnProcess:
-        process = _spawn.Process(target=_work, args=(self._listener, self._folder))
+        process = _spawn.Process(target=_work, args=(self._serve, self._listener, self._folder))
         process.start()
         log.info("worker.started", pid=process.pid)
         if self._signal is not None:
@@ -213,8 +233,7 @@ class Supervisor:
             self._code = 1
             self._hand_on(signal.SIGTERM)
             return
-        has_lived = now - worker.started > LONGEST_PAUSE
-        worker.pause = min(LONGEST_PAUSE, worker.pause * 2) if worker.pause and not has_lived else SHORTEST_PAUSE
+        worker.pause = pause_after(worker.pause, now - worker.started)
         worker.due = now + worker.pause
         log.error("worker.died", pid=worker.process.pid, exit_code=code, restart_in=worker.pause)
 
