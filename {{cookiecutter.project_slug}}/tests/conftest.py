@@ -1,18 +1,14 @@
-"""What tests share: settings that touch nothing outside a temporary folder, the application, and its log."""
+"""What tests share: settings that touch nothing outside a temporary folder, and the log."""
 
 import json
 import os
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import httpx2
 import pytest
-from fastapi import FastAPI
 
 from app.adapters.logging import configure_logging
-from app.api.application import create_app
-from app.bootstrap import Services, bootstrap
 from app.settings import Settings
 
 
@@ -55,28 +51,3 @@ def log(settings: Settings) -> Iterator[Log]:
     )
     yield lines
     configure_logging(settings, sink=lambda _line: None)
-
-
-@pytest.fixture
-async def services(settings: Settings) -> AsyncIterator[Services]:
-    """Return the service's parts; closed when the test ends."""
-    built = bootstrap(settings)
-    yield built
-    await built.aclose()
-
-
-@pytest.fixture
-def app(settings: Settings, services: Services) -> FastAPI:
-    """Return the application, not started."""
-    return create_app(settings, services=services)
-
-
-@pytest.fixture
-async def client(app: FastAPI) -> AsyncIterator[httpx2.AsyncClient]:
-    """Return a client of the started application."""
-    transport = httpx2.ASGITransport(app=app, raise_app_exceptions=False)
-    async with (
-        app.router.lifespan_context(app),
-        httpx2.AsyncClient(transport=transport, base_url="http://service") as http,
-    ):
-        yield http

@@ -55,3 +55,34 @@ def _execute(statement: str) -> None:
     address = SERVER.set(drivername="postgresql").render_as_string(hide_password=False)
     with psycopg.connect(address, connect_timeout=3, autocommit=True, options=options) as connection:
         connection.execute(statement.encode())
+
+
+class CountedDatabase:
+    """What a database was counted with, in a list per series."""
+
+    def __init__(self) -> None:
+        self.queries: list[tuple[str, float, int]] = []
+        self.slow: list[str] = []
+        self.failures: list[str] = []
+        self.waits: list[float] = []
+
+    @property
+    def kinds(self) -> list[str]:
+        """What the statements did."""
+        return [kind for kind, _, _ in self.queries]
+
+    def query_finished(self, statement: str, seconds: float, rows: int = -1) -> None:
+        """Take a statement."""
+        self.queries.append((statement, seconds, rows))
+
+    def slow_query(self, statement: str) -> None:
+        """Take a slow statement."""
+        self.slow.append(statement)
+
+    def database_failed(self, failure: str) -> None:
+        """Take an error."""
+        self.failures.append(str(failure))
+
+    def connection_awaited(self, seconds: float) -> None:
+        """Take how long a connection was waited for."""
+        self.waits.append(seconds)

@@ -8,6 +8,8 @@ from pathlib import Path
 SOURCE = Path(__file__).parents[1] / "src"
 # Far more than any of them takes: a process that hangs fails its test instead of the whole run.
 PATIENCE = 60
+# From Python 3.12 on it warns of a fork beside a thread, which is what some tests are about.
+FORKS = ("-W", "ignore:This process:DeprecationWarning")
 
 
 def variables(**own: str) -> dict[str, str]:

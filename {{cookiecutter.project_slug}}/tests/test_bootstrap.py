@@ -1,21 +1,41 @@
 """The service's parts are built from the settings, and each can be replaced."""
 
 import re
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import httpx2
 import pytest
+from redis.asyncio import Redis
 
 from app.adapters.database import Database
+from app.adapters.database_connection import database_address
 from app.adapters.delivery import Account
 from app.adapters.idempotency import MemoryIdempotencyStore, SqlIdempotencyStore
+from app.adapters.idempotency_redis import RedisIdempotencyStore
 from app.adapters.logging import LogHealth
 from app.adapters.metrics import Metrics
+from app.adapters.reporters.log import LogReporter
 from app.adapters.reporting import error_reporting
 from app.adapters.tracing import Tracing
 from app.bootstrap import Services, bootstrap
 from app.core.reporting import ErrorContext
-from app.settings import ErrorSettings, IdempotencySettings, Settings
+from app.settings import Settings
+from app.settings_groups import DatabaseSettings, ErrorSettings, IdempotencySettings
+
+from .conftest import Log
+from .processes import run_python
+from .redis_server import own_redis
+
+NO_REDIS = "redis://127.0.0.1:1/0"
+
+
+@pytest.fixture
+async def services(settings: Settings) -> AsyncIterator[Services]:
+    """Return the service's parts; closed when the test ends."""
+    built = bootstrap(settings)
+    yield built
+    await built.aclose()
 
 
 async def test_nothing_is_opened(settings: Settings, tmp_path: Path) -> None:
@@ -25,13 +45,84 @@ async def test_nothing_is_opened(settings: Settings, tmp_path: Path) -> None:
     await services.aclose()
 
 
-@pytest.mark.parametrize(("name", "kind"), [("sql", SqlIdempotencyStore), ("memory", MemoryIdempotencyStore)])
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [("sql", SqlIdempotencyStore), ("redis", RedisIdempotencyStore), ("memory", MemoryIdempotencyStore)],
+)
 async def test_idempotency_store(settings: Settings, name: str, kind: type) -> None:
     """The settings choose where idempotency records are kept."""
     chosen = IdempotencySettings.model_validate({"store": name})
-    services = bootstrap(settings.model_copy(update={"idempotency": chosen}))
+    update = {"idempotency": chosen, "redis_url": NO_REDIS}
+    services = bootstrap(settings.model_copy(update=update))
     assert isinstance(services.idempotency_store, kind)
+    assert (services.redis is not None) == (name == "redis")
     await services.aclose()
+
+
+@pytest.mark.parametrize("store", ["sql", "redis"])
+async def test_time_of_a_step(settings: Settings, store: str) -> None:
+    """The settings say how long one step of the store may take."""
+    chosen = IdempotencySettings.model_validate({"store": store, "timeout": 0.25})
+    services = bootstrap(settings.model_copy(update={"idempotency": chosen, "redis_url": NO_REDIS}))
+    assert vars(services.idempotency_store)["_timeout"] == 0.25
+    if services.redis is not None:
+        assert services.redis.connection_pool.connection_kwargs["socket_timeout"] == 0.125
+    await services.aclose()
+
+
+def with_redis(settings: Settings, url: str) -> Settings:
+    """Return settings that keep idempotency records in Redis."""
+    return settings.model_copy(update={"idempotency": IdempotencySettings(store="redis"), "redis_url": url})
+
+
+async def test_redis_is_checked(settings: Settings) -> None:
+    """Where Redis is used readiness asks it, and is told when it does not answer."""
+    with own_redis() as own:
+        found = {}
+        for url in (own.url, NO_REDIS):
+            services = bootstrap(with_redis(settings, url))
+            report = await services.health.report()
+            found[url] = {check.name: str(check.status) for check in report.checks}
+            await services.aclose()
+    assert found == {own.url: {"database": "ok", "redis": "ok"}, NO_REDIS: {"database": "ok", "redis": "failed"}}
+
+
+async def test_redis_is_closed(settings: Settings) -> None:
+    """The connections to Redis end with the service."""
+    with own_redis() as own:
+        services = bootstrap(with_redis(settings, own.url))
+        assert services.redis is not None
+        await services.redis.ping()
+        (connection,) = services.redis.connection_pool._available_connections
+        assert connection.is_connected
+        await services.aclose()
+        assert not connection.is_connected
+
+
+class BrokenRedis(Redis):
+    """A client that cannot be closed."""
+
+    async def aclose(self, close_connection_pool: bool | None = None) -> None:
+        """Fail."""
+        raise ConnectionResetError
+
+
+async def test_redis_that_fails_to_close(settings: Settings) -> None:
+    """A client of Redis that fails to close does not keep the others open."""
+    tracing = Told(settings)
+    services = bootstrap(settings, tracing=tracing, redis=BrokenRedis())
+    with pytest.raises(ConnectionResetError):
+        await services.aclose()
+    assert tracing.stopped
+
+
+def test_redis_is_not_loaded_for_nothing() -> None:
+    """A service that keeps nothing in Redis does not load its client."""
+    code = (
+        "import sys; from app.settings import Settings; from app.bootstrap import bootstrap\n"
+        "bootstrap(Settings(service_name='x')); print('redis' in sys.modules)"
+    )
+    assert run_python("-c", code).stdout == "False\n"
 
 
 async def test_statements_are_counted(services: Services) -> None:
@@ -91,12 +182,14 @@ async def test_calls_to_other_services_are_counted(services: Services) -> None:
 async def test_parts_can_be_replaced(settings: Settings) -> None:
     """What a test passes is used, by the other parts too."""
     metrics, tracing = Metrics(settings), Tracing(settings)
-    database, store = Database(settings.database), MemoryIdempotencyStore()
-    reporting = error_reporting(settings, on_outcome=metrics.error_reported)
+    database, store = Database(database_address(settings)), MemoryIdempotencyStore()
+    reporting = error_reporting(settings, database=LogReporter, on_outcome=metrics.error_reported)
     services = bootstrap(
         settings, metrics=metrics, tracing=tracing, database=database, idempotency_store=store, reporting=reporting
     )
-    assert services == Services(settings, metrics, tracing, services.health, database, store, reporting)
+    made = services.health, database, store, services.idempotency
+    assert services == Services(settings, metrics, tracing, *made, reporting)
+    assert services.idempotency.asynchronous.store is store
     await services.aclose()
 
 
@@ -131,7 +224,7 @@ class ToldMetrics(Metrics):
 async def test_everything_is_closed(settings: Settings) -> None:
     """A part that fails to close does not keep the others open."""
     tracing, metrics = Told(settings), ToldMetrics(settings)
-    database = BrokenDatabase(settings.database)
+    database = BrokenDatabase(database_address(settings))
     services = bootstrap(settings, tracing=tracing, metrics=metrics, database=database)
     with pytest.raises(ConnectionResetError):
         await services.aclose()
@@ -143,9 +236,28 @@ async def test_reports_are_delivered_at_the_end(settings: Settings, tmp_path: Pa
     """What was reported before the end is delivered, and counted; a part that fails to close changes nothing."""
     file = tmp_path / "errors.jsonl"
     own = settings.model_copy(update={"errors": ErrorSettings(reporters=("file",), file=str(file))})
-    services = bootstrap(own, database=BrokenDatabase(settings.database))
+    services = bootstrap(own, database=BrokenDatabase(database_address(settings)))
     services.reporting.report(RuntimeError("x"), ErrorContext())
     with pytest.raises(ConnectionResetError):
         await services.aclose()
     assert len(file.read_bytes().splitlines()) == 1
     assert b'error_reports_total{outcome="delivered",reporter="file"} 1.0' in services.metrics.render()
+
+
+async def test_database_settings_are_used(settings: Settings, log: Log) -> None:
+    """The pool and the warnings are those of the settings, and what the database does is counted."""
+    database = DatabaseSettings(pool_size=3, pool_overflow=4, slow_query=0.000_000_001)
+    services = bootstrap(settings.model_copy(update={"database": database}))
+    await services.database.ping()
+    exposition = services.metrics.render().decode()
+    await services.aclose()
+    assert services.database.pool_state().limit == 7
+    assert "SELECT" in [line["kind"] for line in log.named("database.slow_query")]
+    for line in (
+        'database_query_duration_seconds_count{statement="SELECT"} 1.0',
+        'database_slow_queries_total{statement="SELECT"} 1.0',
+        "database_pool_wait_seconds_count 1.0",
+        "database_pool_timeouts_total 0.0",
+        "database_pool_limit 7.0",
+    ):
+        assert line in exposition

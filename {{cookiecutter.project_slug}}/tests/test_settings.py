@@ -5,23 +5,26 @@ import os
 import re
 import tomllib
 from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
 from unittest.mock import patch
 
 import pytest
 from pydantic import BaseModel, SecretStr
 
-from app.settings import ConfigurationError, Settings, is_strong_secret, load_settings
+from app.settings import ConfigurationError, Settings, is_strong_secret, load_settings, load_settings_of
 
 PROJECT = Path(__file__).parents[1]
 START = "The settings are wrong, nothing was started.\n"
 PASSWORD = "-".join(["correct", "horse"])
 STRONG = "Zk3" + "w9Q_tR7-yB1xLm5nVc8pHs2dGf4jKa6e"
+REDIS_URLS = "allowed: redis://<user>:<password>@<host>:<port>/<number>, or rediss:// for TLS"
 URLS = "allowed: sqlite:///<path> or postgresql://<user>:<password>@<host>/<database>"
 LOG_VARIABLES = (
     "allowed: LOG__LEVEL, LOG__FORMAT, LOG__LEVELS, LOG__LAYERS, LOG__OVERFLOW, LOG__QUEUE_BYTES, LOG__BLOCK_SECONDS"
 )
 LAYER_KEYS = "allowed: sink, loggers, level, propagate, overflow, max_bytes, backup_count"
+PROXIES = "allowed: addresses, networks without an address's own bits, such as 10.0.0.0/8, or *"
 LEVELS = "allowed: DEBUG, INFO, WARNING, ERROR, CRITICAL"
 
 
@@ -47,7 +50,7 @@ def test_defaults_work() -> None:
     """Without any setting the service runs on its own machine, with what it brings."""
     settings = load_settings()
     assert (settings.environment, settings.host, settings.port) == ("development", "127.0.0.1", 8000)
-    assert settings.database.render_as_string() == "sqlite+aiosqlite:///var/app.db"
+    assert settings.database_url == "sqlite:///var/app.db"
     assert (settings.log_format, settings.exports_traces) == ("console", False)
 
 
@@ -67,6 +70,12 @@ def test_defaults_work() -> None:
         ("DATABASE_URL", "postgresql://db:port/app", URLS),
         ("DATABASE_URL", "sqlite://", URLS),
         ("DATABASE_URL", "sqlite:///:memory:", URLS),
+        ("DATABASE__POOL_SIZE", "0", "input should be greater than or equal to 1"),
+        ("DATABASE__CONNECT_TIMEOUT", "0", "input should be greater than 0"),
+        ("DATABASE__STATEMENT_TIMEOUT", "-1", "input should be greater than or equal to 0"),
+        ("DATABASE__LOCK_TIMEOUT", "1000001", "input should be less than or equal to 1000000"),
+        ("DATABASE__SLOW_QUERY", "nan", "input should be a finite number"),
+        ("DATABASE__MANY_QUERIES", "many", "input should be a valid integer, unable to parse string as an integer"),
         ("LOG__LEVEL", "loud", LEVELS),
         ("LOG__FORMAT", "xml", "input should be 'json', 'console' or 'logfmt'"),
         ("LOG__LEVELS", "{bad", "allowed: JSON, as .env.example shows"),
@@ -77,7 +86,15 @@ def test_defaults_work() -> None:
         ("HEALTH__CACHE", "61", "input should be less than or equal to 60"),
         ("ERRORS__REPORTERS", "log", "allowed: JSON, as .env.example shows"),
         ("ERRORS__CAP", "0", "input should be greater than or equal to 1"),
-        ("IDEMPOTENCY__STORE", "disk", "input should be 'sql' or 'memory'"),
+        ("IDEMPOTENCY__STORE", "disk", "input should be 'sql', 'redis' or 'memory'"),
+        ("IDEMPOTENCY__TIMEOUT", "0", "input should be greater than or equal to 0.05"),
+        ("IDEMPOTENCY__TIMEOUT", "11", "input should be less than or equal to 10"),
+        ("IDEMPOTENCY__PURGE_INTERVAL", "-1", "input should be greater than or equal to 0"),
+        ("REDIS_URL", "nonsense", REDIS_URLS),
+        ("REDIS_URL", "http://cache:6379/0", REDIS_URLS),
+        ("REDIS_URL", "redis://", REDIS_URLS),
+        ("REDIS_URL", "redis://cache:port/0", REDIS_URLS),
+        ("REDIS_URL", "redis://cache:6379/first", REDIS_URLS),
         ("IDEMPOTENCY__ON_STORE_FAILURE", "hope", "input should be 'reject' or 'run'"),
         ("OTEL_SDK_DISABLED", "maybe", "input should be a valid boolean, unable to interpret input"),
         (
@@ -114,6 +131,8 @@ def test_wrong_value(name: str, value: str, allowed: str) -> None:
             "ERRORS__REPORTERS[0]: received 'mail'; input should be 'log', 'file' or 'database'",
         ),
         ("HTTP__MIDDLEWARE", "[1]", "HTTP__MIDDLEWARE[0]: received 1; input should be a valid string"),
+        ("HTTP__TRUSTED_PROXIES", '["10.0.0.1/8"]', "HTTP__TRUSTED_PROXIES[0]: received '10.0.0.1/8'; " + PROXIES),
+        ("HTTP__TRUSTED_PROXIES", '["proxy"]', "HTTP__TRUSTED_PROXIES[0]: received 'proxy'; " + PROXIES),
     ],
 )
 def test_wrong_value_within_json(name: str, value: str, explained: str) -> None:
@@ -259,20 +278,6 @@ def test_whether_traces_are_exported(variables: dict[str, str], exported: bool) 
     assert load_settings().exports_traces is exported
 
 
-@pytest.mark.parametrize(
-    ("given", "used"),
-    [
-        ("sqlite:///x.db", "sqlite+aiosqlite:///x.db"),
-        ("postgresql://db/app", "postgresql+psycopg://db/app"),
-        ("postgresql+psycopg://u:p%40@db/app", "postgresql+psycopg://u:p%40@db/app"),
-    ],
-)
-def test_drivers(given: str, used: str) -> None:
-    """An address gets the asynchronous driver, and keeps its password."""
-    os.environ["DATABASE_URL"] = given
-    assert load_settings().database.render_as_string(hide_password=False) == used
-
-
 def documented() -> dict[str, str]:
     """Return the variables of `.env.example` with their defaults."""
     text = (PROJECT / ".env.example").read_text()
@@ -300,10 +305,17 @@ def written(default: object) -> str:
     return json.dumps(default)
 
 
+def kinds() -> list[type[Settings]]:
+    """Return the settings of the service, or those of each framework that has some of its own."""
+    for file in PROJECT.glob("src/app/*/configuration.py"):
+        import_module(f"app.{file.parent.name}.configuration")
+    return [Settings, *Settings.__subclasses__()]
+
+
 def test_example_lists_every_setting() -> None:
     """`.env.example` has every setting with its default, and nothing else."""
     project = tomllib.loads((PROJECT / "pyproject.toml").read_text())["project"]
-    expected = {name: written(default) for name, default in defaults(Settings)}
+    expected = {name: written(default) for kind in kinds() for name, default in defaults(kind)}
     expected |= {"SERVICE_NAME": project["name"], "SERVICE_VERSION": project["version"]}
     assert documented() == expected
 
@@ -311,9 +323,30 @@ def test_example_lists_every_setting() -> None:
 def test_example_is_valid() -> None:
     """`.env.example` with every line switched on is a working configuration."""
     Path(".env").write_text("".join(f"{name}={value}\n" for name, value in documented().items()))
-    assert load_settings(service_name="x") == Settings(
-        service_name="x", service_version=documented()["SERVICE_VERSION"]
-    )
+    for kind in kinds():
+        assert load_settings_of(kind, service_name="x") == kind(
+            service_name="x", service_version=documented()["SERVICE_VERSION"]
+        )
+
+
+@pytest.mark.parametrize("url", ["redis://cache", "redis://cache:6380/1", "rediss://app:s3cret@cache:6379/0?x=1"])
+def test_redis(url: str) -> None:
+    """A service can keep things in a Redis that it reaches over the network, with TLS or without."""
+    settings = load_settings(redis_url=url, idempotency={"store": "redis"})
+    assert (settings.redis_url, settings.idempotency.store) == (url, "redis")
+
+
+def test_password_of_redis_is_not_shown() -> None:
+    """A wrong address of Redis is explained without its credentials."""
+    explained = message(REDIS_URL="redis://app:hunter2@cache:6379/first")
+    assert "hunter2" not in explained
+    assert "app" not in explained.split(";")[0].split("received")[1]
+
+
+def test_redis_without_an_address() -> None:
+    """What is to be kept in Redis needs to know where that is."""
+    with pytest.raises(ConfigurationError, match="IDEMPOTENCY__STORE: received 'redis'; allowed only with REDIS_URL"):
+        load_settings(idempotency={"store": "redis"})
 
 
 def test_workers_share_no_memory() -> None:
@@ -329,3 +362,12 @@ def test_workers_on_windows(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("app.settings.ON_WINDOWS", True)
     with pytest.raises(ConfigurationError, match="HTTP__WORKERS: received 2; allowed on Windows: 1"):
         load_settings(http={"workers": 2})
+
+
+def test_database_has_a_url_and_a_group(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The variable of the URL and those of the group, which begin alike, do not take each other's value."""
+    monkeypatch.setenv("DATABASE_URL", "postgresql://me@db/app")
+    monkeypatch.setenv("DATABASE__POOL_SIZE", "7")
+    settings = load_settings()
+    assert settings.database_url == "postgresql://me@db/app"
+    assert (settings.database.pool_size, settings.database.pool_overflow) == (7, 10)

@@ -9,9 +9,10 @@ from sqlalchemy import Column, Integer, MetaData, String, Table, func, insert, s
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
-from app.adapters.database import Database, PoolState, UnitOfWork, new_metadata
+from app.adapters.database import Database, new_metadata
+from app.adapters.unit_of_work import SyncUnitOfWork, UnitOfWork
 
-from ..databases import ENGINES, own_database
+from ..databases import ENGINES, CountedDatabase, own_database
 
 METADATA: MetaData = new_metadata()
 THINGS = Table(
@@ -65,6 +66,45 @@ async def test_unit_of_work_is_undone(database: Database, way: str) -> None:
     assert await names(database) == []
 
 
+LATE = (
+    "CREATE TABLE parents (id INTEGER PRIMARY KEY)",
+    "CREATE TABLE children (parent INTEGER REFERENCES parents (id) DEFERRABLE INITIALLY DEFERRED)",
+)
+
+
+@pytest.mark.parametrize("mode", ["async", "sync"])
+async def test_commit_that_fails(database: Database, mode: str) -> None:
+    """What a database refuses only at the commit is undone at once: lock and connection are the next one's."""
+    async with database.engine.begin() as connection:
+        for statement in LATE:
+            await connection.execute(text(statement))
+    orphan = text("INSERT INTO children VALUES (7)")
+
+    async def fail() -> UnitOfWork:
+        work = UnitOfWork(database, read_only=False)
+        await work.session.execute(orphan)
+        with pytest.raises(IntegrityError):
+            await work.commit()
+        return work
+
+    def fail_sync() -> SyncUnitOfWork:
+        work = SyncUnitOfWork(database.sync_engine)
+        work.session.execute(orphan)
+        with pytest.raises(IntegrityError):
+            work.commit()
+        return work
+
+    failed = await fail() if mode == "async" else await asyncio.to_thread(fail_sync)
+    # While the unit of work is open, by another connection, and by its own when that is free.
+    for name in ("a", "b"):
+        async with database.session() as session, session.begin():
+            await session.execute(insert(THINGS).values(thing(name)))
+        await (failed.aclose() if isinstance(failed, UnitOfWork) else asyncio.to_thread(failed.close))
+    assert await names(database) == ["a", "b"]
+    with database.sync_engine.begin() as again:
+        again.execute(insert(THINGS).values(thing("c")))
+
+
 async def test_unit_of_work_goes_on_after_a_rollback(database: Database) -> None:
     """After a rollback the unit of work takes new statements."""
     work = UnitOfWork(database, read_only=False)
@@ -78,16 +118,14 @@ async def test_unit_of_work_goes_on_after_a_rollback(database: Database) -> None
 
 async def test_unit_of_work_without_a_statement(tmp_path: Path) -> None:
     """A unit of work that does nothing never connects."""
-    statements: list[str] = []
-    database = Database(
-        make_url(f"sqlite+aiosqlite:///{tmp_path}/x.db"), on_query=lambda kind, _seconds: statements.append(kind)
-    )
+    counted = CountedDatabase()
+    database = Database(make_url(f"sqlite+aiosqlite:///{tmp_path}/x.db"), metrics=counted)
     work = UnitOfWork(database, read_only=False)
     await work.commit()
     await work.rollback()
     await work.aclose()
     assert not (tmp_path / "x.db").exists()
-    assert statements == []
+    assert (counted.queries, counted.waits) == ([], [])
 
 
 async def test_reader_does_not_wait_for_a_writer(database: Database) -> None:
@@ -111,21 +149,6 @@ async def test_writers_queue(database: Database) -> None:
 
     await asyncio.gather(*(add(str(number)) for number in range(10)))
     assert len(await names(database)) == 10
-
-
-async def test_statements_are_timed(tmp_path: Path) -> None:
-    """Each statement is told with its kind and its duration in seconds."""
-    told: list[tuple[str, float]] = []
-    database = Database(
-        make_url(f"sqlite+aiosqlite:///{tmp_path}/x.db"), on_query=lambda kind, seconds: told.append((kind, seconds))
-    )
-    async with database.session() as session:
-        await session.execute(text("SELECT 1"))
-        await session.execute(text("  create table t (a integer)"))
-        await session.execute(text("INSERT INTO t VALUES (:a)"), {"a": 1})
-    await database.aclose()
-    assert [kind for kind, _ in told] == ["BEGIN", "SELECT", "CREATE", "INSERT"]
-    assert all(0 <= seconds < 60 for _, seconds in told)
 
 
 @pytest.mark.parametrize("row", [thing("hidden-name"), {"name": "hidden-name", "note": None}], ids=["taken", "missing"])
@@ -184,9 +207,13 @@ def test_constraints_have_names() -> None:
     assert {str(constraint.name) for constraint in THINGS.constraints} == {"pk_things", "uq_things_name"}
 
 
-async def test_state_of_the_pool(database: Database) -> None:
-    """The pool tells what its connections do, without asking the database."""
-    assert database.pool_state() == PoolState(0, 1, 15)
-    async with database.engine.connect(), database.engine.connect():
-        assert database.pool_state() == PoolState(2, 0, 15)
-    assert database.pool_state() == PoolState(0, 2, 15)
+def test_sync_engine(tmp_path: Path) -> None:
+    """Code without an event loop works on the same database, through an engine that is made once."""
+    database = Database(make_url(f"sqlite+aiosqlite:///{tmp_path}/x.db"))
+    assert database.sync_engine is database.sync_engine
+    with database.sync_engine.begin() as connection:
+        METADATA.create_all(connection)
+        connection.execute(insert(THINGS).values(thing("a")))
+    assert asyncio.run(names(database)) == ["a"]
+    asyncio.run(database.aclose())
+    assert database.pool_state().idle == 0

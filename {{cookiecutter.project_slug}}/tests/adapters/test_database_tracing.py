@@ -9,7 +9,8 @@ from opentelemetry.trace import SpanKind
 from sqlalchemy import Column, Integer, MetaData, String, Table, insert, select, text
 from sqlalchemy.exc import DBAPIError
 
-from app.adapters.database import Database, UnitOfWork, new_metadata, sync_engine
+from app.adapters.database import Database, new_metadata, sync_engine
+from app.adapters.unit_of_work import UnitOfWork
 from app.core.spans import RecordedSpan, attached
 from app.core.tracing import PositionSpan, Trace, continue_trace
 
@@ -168,3 +169,17 @@ async def test_failed_commit(above: RecordedSpan, finished: list[RecordedSpan], 
                 await session.commit()
         await database.aclose()
     assert [(span.name, span.status.name) for span in finished][-1] == ("COMMIT", "ERROR")
+
+
+async def test_rows_and_batches(database: Database, above: RecordedSpan, finished: list[RecordedSpan]) -> None:
+    """A span says how many rows came back, where the driver knows, and how many sets of values a batch had."""
+    async with database.session() as session:
+        add = text("INSERT INTO things (id, name) VALUES (:id, :name)")
+        await session.execute(add, [{"id": 1, "name": "a"}, {"id": 2, "name": "b"}])
+        await session.execute(add, [{"id": 3, "name": "c"}])
+        await session.execute(select(THINGS))
+    sizes = [span.attributes.get("db.operation.batch.size") for span in finished if span.name == "INSERT"]
+    rows = [span.attributes.get("db.response.returned_rows") for span in finished]
+    assert sizes == [2, None]
+    assert rows[-1] == (None if database.url.get_backend_name() == "sqlite" else 3)
+    assert set(rows[:-1]) == {None}

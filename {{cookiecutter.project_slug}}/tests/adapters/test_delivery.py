@@ -18,7 +18,7 @@ from app.adapters.delivery import BATCH_BYTES, FINISH_LINES, HURRY_BYTES, LINE_O
 from app.adapters.sinks import FileDescriptorSink, Sink
 
 SOURCE = Path(__file__).parents[2] / "src"
-PATIENCE = 30
+PATIENCE = 60
 
 
 class Collected:
@@ -342,6 +342,36 @@ def test_line_that_interrupts_the_delivery_of_a_late_one() -> None:
     account = delivered.account
     assert sink.lines == [b"first\n", b"second\n"]
     assert (account.submitted, account.written) == (2, 2)
+
+
+def test_line_that_comes_while_the_thread_is_started(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A line of another caller is delivered too, when the thread has done its first work before its start is noted."""
+    sink, start = Collected(), threading.Thread.start
+    delivered = delivery(sink)
+    other = threading.Thread(target=delivered.put, args=(b"second\n",))
+
+    def started(thread: threading.Thread) -> None:
+        start(thread)
+        if thread is other:
+            return
+        until(lambda: bool(sink.lines) and delivered._needs_wake_up)
+        other.start()
+        # It found that the thread wants to be woken, and now waits for whoever starts it.
+        until(lambda: not delivered._needs_wake_up)
+
+    monkeypatch.setattr(threading.Thread, "start", started)
+    delivered.put(b"first\n")
+    other.join(PATIENCE)
+    until(lambda: sink.lines == [b"first\n", b"second\n"])
+    delivered.close()
+
+
+def until(holds: Callable[[], bool]) -> None:
+    """Wait for something, for a bounded time."""
+    deadline = time.monotonic() + 10
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.001)
 
 
 def test_system_without_threads(monkeypatch: pytest.MonkeyPatch) -> None:

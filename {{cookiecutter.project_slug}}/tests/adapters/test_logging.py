@@ -18,7 +18,8 @@ from app.adapters.logging import configure_logging
 from app.adapters.tracing import Tracing, attached
 from app.core.context import request_context
 from app.core.logging import get_logger, mark_reported
-from app.settings import LogSettings, Settings
+from app.settings import Settings
+from app.settings_groups import LogSettings
 
 from ..conftest import Log
 from ..processes import run_python

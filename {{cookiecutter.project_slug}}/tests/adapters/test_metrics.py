@@ -9,8 +9,10 @@ from prometheus_client import REGISTRY
 from app.adapters.delivery import Account
 from app.adapters.logging import LogHealth
 from app.adapters.metrics import Metrics
+from app.core.connection_pool import PoolState
 from app.core.metrics import LIMIT, OWN, gauge
-from app.settings import MetricsSettings, Settings
+from app.settings import Settings
+from app.settings_groups import MetricsSettings
 
 
 @pytest.fixture
@@ -66,8 +68,49 @@ def test_log_lines(metrics: Metrics) -> None:
 
 def test_statements(metrics: Metrics) -> None:
     """Statements are counted with their duration, by kind."""
-    metrics.query_finished("SELECT", 0.001)
-    assert samples(metrics, "database_query_duration_seconds_count") == {'statement="SELECT"': 1}
+    metrics.query_finished("SELECT", 0.001, 3)
+    metrics.query_finished("SELECT", 0.2)
+    metrics.query_finished("CREATE", 0.001, -1)
+    select, create = 'statement="SELECT"', 'statement="CREATE"'
+    assert samples(metrics, "database_query_duration_seconds_count") == {select: 2, create: 1}
+    assert samples(metrics, "database_query_duration_seconds_sum")[select] == pytest.approx(0.201)
+    assert samples(metrics, "database_query_duration_seconds_bucket")[f'le="0.005",{select}'] == 1
+    assert samples(metrics, "database_rows_total") == {select: 3, create: 0}
+
+
+def test_slow_and_failed_statements(metrics: Metrics) -> None:
+    """Slow statements are counted by kind, from the first statement on; errors by reason, from the start."""
+    assert samples(metrics, "database_errors_total")['reason="unavailable"'] == 0
+    metrics.query_finished("SELECT", 1)
+    assert samples(metrics, "database_slow_queries_total") == {'statement="SELECT"': 0}
+    metrics.slow_query("SELECT")
+    metrics.database_failed("timeout")
+    assert samples(metrics, "database_slow_queries_total") == {'statement="SELECT"': 1}
+    assert samples(metrics, "database_errors_total")['reason="timeout"'] == 1
+
+
+def test_queries_of_requests(metrics: Metrics) -> None:
+    """Statements of a request are counted under its method and route."""
+    metrics.request_queries("GET", "/orders", 3)
+    metrics.request_queries("GET", "/orders", 70)
+    buckets = samples(metrics, "http_server_request_queries_bucket")
+    assert [buckets[f'le="{le}",method="GET",route="/orders"'] for le in ("2.0", "5.0", "50.0", "100.0")] == [
+        0,
+        1,
+        1,
+        2,
+    ]
+
+
+def test_pool(metrics: Metrics) -> None:
+    """The pool is read at the scrape: its connections, who waits, and who did in vain."""
+    metrics.watch_pool(lambda: PoolState(in_use=3, idle=2, limit=15, waiting=4, timeouts=1))
+    metrics.connection_awaited(0.002)
+    assert samples(metrics, "database_pool_connections") == {'state="in_use"': 3, 'state="idle"': 2}
+    assert samples(metrics, "database_pool_limit") == {"": 15}
+    assert samples(metrics, "database_pool_waiting") == {"": 4}
+    assert samples(metrics, "database_pool_timeouts_total") == {"": 1}
+    assert samples(metrics, "database_pool_wait_seconds_count") == {"": 1}
 
 
 def test_known_values_are_there_at_zero(metrics: Metrics) -> None:
@@ -100,11 +143,6 @@ def test_known_values_are_there_at_zero(metrics: Metrics) -> None:
             "task_duration_seconds",
             'outcome="success",task="t"',
         ),
-        (
-            lambda m: (m.message_started("q"), m.message_finished("q", "order", "success", 0.1)),
-            "message_duration_seconds",
-            'outcome="success",queue="q",type="order"',
-        ),
     ],
 )
 def test_operations(metrics: Metrics, count: Callable[[Metrics], object], name: str, labels: str) -> None:
@@ -117,15 +155,11 @@ def test_operations(metrics: Metrics, count: Callable[[Metrics], object], name: 
 
 
 def test_operations_in_progress(metrics: Metrics) -> None:
-    """Tasks and messages in progress go up and down."""
+    """Tasks in progress go up and down."""
     metrics.task_started("t")
-    metrics.message_started("q")
     assert samples(metrics, "task_active") == {'task="t"': 1}
-    assert samples(metrics, "message_active") == {'queue="q"': 1}
     metrics.task_finished("t", "success", 0.1)
-    metrics.message_finished("q", "order", "success", 0.1)
     assert samples(metrics, "task_active") == {'task="t"': 0}
-    assert samples(metrics, "message_active") == {'queue="q"': 0}
 
 
 def test_error_reports(metrics: Metrics) -> None:

@@ -16,7 +16,8 @@ from app.adapters.logging import configure_logging
 from app.core.context import bind_context, request_context
 from app.core.logging import get_logger
 from app.core.redaction import REDACTED
-from app.settings import LogSettings, Settings
+from app.settings import Settings
+from app.settings_groups import LogSettings
 
 from ..conftest import Log
 from ..fakes import CARD, EMAIL, PASSWORD

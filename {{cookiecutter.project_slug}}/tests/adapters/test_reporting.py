@@ -19,7 +19,8 @@ from app.core.context import request_context
 from app.core.errors import Severity
 from app.core.logging import is_reported
 from app.core.reporting import ErrorContext, ReportCap, report_error
-from app.settings import ErrorSettings, Settings
+from app.settings import Settings
+from app.settings_groups import ErrorSettings
 
 from ..conftest import Log
 from ..processes import run_python
@@ -257,7 +258,9 @@ async def test_watching(reporting: ErrorReporting, collected: Collected, log: Lo
 def test_reporters_of_the_settings(settings: Settings, log: Log) -> None:
     """The settings choose the reporters; nothing is opened before the first error."""
     chosen = ErrorSettings(reporters=("file",), file="reports/errors.jsonl")
-    reporting = error_reporting(settings.model_copy(update={"errors": chosen}), on_outcome=lambda *_: None)
+    reporting = error_reporting(
+        settings.model_copy(update={"errors": chosen}), database=LogReporter, on_outcome=lambda *_: None
+    )
     assert not Path("reports").exists()
     reporting.report(broken(), HERE)
     reporting.close(PATIENCE)
@@ -270,10 +273,12 @@ def test_sentry_only_with_a_dsn() -> None:
     """Without a DSN the SDK is not even loaded; with one it is."""
     script = """
 import sys
-from app.bootstrap import bootstrap
+from app.adapters.reporters.log import LogReporter
+from app.adapters.reporting import error_reporting
 from app.settings import load_settings
 for dsn in (None, "http://" + "@".join(["key", "127.0.0.1:9/1"])):
-    reporting = bootstrap(load_settings(sentry_dsn=dsn)).reporting
+    settings = load_settings(sentry_dsn=dsn)
+    reporting = error_reporting(settings, database=LogReporter, on_outcome=lambda *_: None)
     print("sentry_sdk" in sys.modules, [worker.name for worker in reporting._workers])
 """
     assert run_python("-c", script).stdout == "False []\nTrue ['sentry']\n"
@@ -301,11 +306,12 @@ def test_crashes(reporting: ErrorReporting, collected: Collected, monkeypatch: p
 SCRIPT = """
 import os, sys, threading, multiprocessing
 from app.adapters.logging import configure_logging
+from app.adapters.reporters.log import LogReporter
 from app.adapters.reporting import error_reporting
 from app.core.reporting import install, report_error
 from app.settings import load_settings
 settings = load_settings()
-reporting = error_reporting(settings, on_outcome=lambda *_: None)
+reporting = error_reporting(settings, database=LogReporter, on_outcome=lambda *_: None)
 configure_logging(settings)
 reporting.watch_process()
 install(reporting)

@@ -109,18 +109,18 @@ def test_below_what_is_not_recorded(tracing: Tracing, tracer: Tracer, exporter: 
 GLOBAL = """
 import sys
 from opentelemetry import trace
-from app.bootstrap import bootstrap
+from app.adapters.tracing import Tracing
 from app.settings import load_settings
 early = trace.get_tracer("early")
-settings = load_settings(database_url="sqlite:///x.db")
-first, services = bootstrap(settings).tracing, bootstrap(settings)
+settings = load_settings()
+first, tracing = Tracing(settings), Tracing(settings)
 first.install()
-services.tracing.install()
-with services.tracing.span("request"):
+tracing.install()
+with tracing.span("request"):
     for tracer in (early, trace.get_tracer("late")):
         with tracer.start_as_current_span("library"):
             pass
-services.tracing.shutdown()
+tracing.shutdown()
 print([name for name in sys.modules if name.startswith("opentelemetry.sdk")])
 """
 

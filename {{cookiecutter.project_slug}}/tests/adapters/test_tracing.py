@@ -139,12 +139,12 @@ def test_sampler_of_the_environment(
 LOADED = """
 import sys, threading
 EXPORTING = ("app.adapters.spans", "app.adapters.otlp", "app.adapters.span_queue")
-from app.bootstrap import bootstrap
+from app.adapters.tracing import Tracing
 from app.settings import load_settings
-services = bootstrap(load_settings())
-with services.tracing.span("work"):
+tracing = Tracing(load_settings())
+with tracing.span("work"):
     pass
-services.tracing.shutdown()
+tracing.shutdown()
 print([name for name in sys.modules if name.startswith(("opentelemetry.sdk", "opentelemetry.exporter", *EXPORTING))])
 print(threading.active_count())
 """

@@ -5,7 +5,8 @@ from collections.abc import AsyncIterator
 import httpx2
 import pytest
 
-from app.settings import HttpSettings, Settings
+from app.settings import Settings
+from app.settings_groups import HttpSettings
 
 
 @pytest.fixture

@@ -10,10 +10,11 @@ from pathlib import Path
 import httpx2
 import pytest
 from fastapi import FastAPI, HTTPException, Response
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import InternalError, OperationalError
 from starlette.middleware import Middleware
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from app.adapters.reporters.log import LogReporter
 from app.adapters.reporting import ErrorReporting, error_reporting
 from app.api.application import create_app
 from app.api.errors import has_other_handlers
@@ -23,7 +24,8 @@ from app.core import errors
 from app.core.context import current_context
 from app.core.logging import is_reported
 from app.core.reporting import ErrorContext, ReportCap, report_error
-from app.settings import HttpSettings, Settings
+from app.settings import Settings
+from app.settings_groups import HttpSettings
 
 from ..conftest import Log
 from ..processes import run_python
@@ -125,6 +127,12 @@ async def test_database_outage(client: httpx2.AsyncClient, app: FastAPI) -> None
     response = await problem_of(client, app, OperationalError("SELECT 1", {}, Exception("refused")))
     assert_problem(response, 503, "DATABASE_ERROR")
     assert response.headers["retry-after"] == "1"
+
+
+async def test_lost_connection(client: httpx2.AsyncClient, app: FastAPI) -> None:
+    """A statement whose connection is gone is a temporary failure, whatever the driver calls it."""
+    lost = InternalError("SELECT 1", {}, Exception("terminated"), connection_invalidated=True)
+    assert_problem(await problem_of(client, app, lost), 503, "DATABASE_ERROR")
 
 
 async def test_connection_outage(client: httpx2.AsyncClient, app: FastAPI) -> None:
@@ -295,7 +303,7 @@ async def test_without_the_middleware(services: Services, noted: Noted, names: t
 async def test_fault_is_logged_without_an_access_line(services: Services, log: Log) -> None:
     """With observability switched off nobody else logs the fault: the report does."""
     settings = services.settings.model_copy(update={"http": HttpSettings(middleware=("errors",))})
-    reporting = error_reporting(settings, on_outcome=lambda *_: None)
+    reporting = error_reporting(settings, database=LogReporter, on_outcome=lambda *_: None)
     app = create_app(settings, services=replace(services, settings=settings, reporting=reporting))
     app.get("/fails")(raising(RuntimeError()))
     async with asgi_client(app) as client:

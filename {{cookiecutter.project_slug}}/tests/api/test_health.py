@@ -4,7 +4,8 @@ import httpx2
 
 from app.bootstrap import Services, bootstrap
 from app.core.health import Check
-from app.settings import HealthSettings, Settings
+from app.settings import Settings
+from app.settings_groups import HealthSettings
 
 
 async def fails() -> None:

@@ -1,6 +1,7 @@
-"""`Idempotency-Key` over HTTP, on both stores."""
+"""`Idempotency-Key` over HTTP, on every store."""
 
 import asyncio
+from collections.abc import Iterator
 from typing import Any
 
 import httpx2
@@ -11,19 +12,21 @@ from fastapi.responses import StreamingResponse
 from app.api.idempotency import idempotency
 from app.bootstrap import Services
 from app.core.errors import BusinessRuleError, NotFoundError, RateLimitError, ValidationError
-from app.core.idempotency import IdempotencyStoreError
-from app.settings import IdempotencySettings, Settings
+from app.core.idempotency_errors import IdempotencyStoreError
+from app.settings import Settings
 
 from ..conftest import Log
+from ..idempotency_stores import settings_for
 
 ORDER = {"sku": "TEA-42", "quantity": 2, "customer_email": "ada@example.com"}
 KEY = {"idempotency-key": "key-1"}
 
 
-@pytest.fixture(params=["sql", "memory"])
-def settings(request: pytest.FixtureRequest, settings: Settings) -> Settings:
-    """Run each test on both stores."""
-    return settings.model_copy(update={"idempotency": IdempotencySettings(store=request.param)})
+@pytest.fixture(params=["sql", "memory", "redis"])
+def settings(request: pytest.FixtureRequest, settings: Settings) -> Iterator[Settings]:
+    """Run each test on every store."""
+    with settings_for(request.param, settings) as chosen:
+        yield chosen
 
 
 async def count_orders(client: httpx2.AsyncClient) -> int:

@@ -7,7 +7,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from app.adapters.metrics import Metrics
 from app.api.application import create_app
 from app.bootstrap import Services
-from app.settings import MetricsSettings, Settings
+from app.settings import Settings
+from app.settings_groups import MetricsSettings
 
 
 async def test_exposition(client: httpx2.AsyncClient) -> None:

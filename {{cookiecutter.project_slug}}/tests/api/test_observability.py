@@ -1,20 +1,28 @@
 """Ids, spans, access lines and request metrics."""
 
+import asyncio
+from typing import Annotated
+
 import httpx2
 import pytest
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from sqlalchemy import text
 
 from app.adapters.tracing import Tracing
+from app.adapters.unit_of_work import UnitOfWork
 from app.api.application import create_app
+from app.api.dependencies import unit_of_work
 from app.bootstrap import Services, bootstrap
-from app.core.context import current_context, set_user_id
+from app.core.context import current_context, request_context, set_user_id
 from app.core.logging import get_logger
 from app.settings import Settings
+from app.settings_groups import DatabaseSettings
 
 from ..conftest import Log
 
+Work = Annotated[UnitOfWork, Depends(unit_of_work)]
 TRACE_ID = "0af7651916cd43dd8448eb211c80319c"
 TRACEPARENT = f"00-{TRACE_ID}-b7ad6b7169203331-01"
 FIELDS = {
@@ -129,3 +137,90 @@ async def test_nothing_is_recorded_without_an_endpoint(services: Services) -> No
     span = services.tracing.start("anything")
     assert span.get_span_context().is_valid
     assert not span.is_recording()
+
+
+async def test_queries_of_a_request(client: httpx2.AsyncClient, app: FastAPI, services: Services, log: Log) -> None:
+    """The access line and a series say how many statements a request sent; one that sent none says nothing of it."""
+
+    @app.get("/thrice")
+    async def thrice(work: Work) -> None:
+        for _ in range(3):
+            await work.session.execute(text("SELECT 1"))
+
+    @app.get("/threaded")
+    def threaded() -> None:
+        with services.database.sync_engine.connect() as connection:
+            connection.execute(text("SELECT 1"))
+
+    @app.get("/none")
+    async def none() -> None:
+        with request_context(part="x"):
+            get_logger("test").info("inside")
+
+    for path in ("/thrice", "/threaded", "/none"):
+        await client.get(path)
+    three, one, no = log.named("http.request")
+    assert (three["queries"], one["queries"]) == (3, 1)
+    assert three["query_ms"] > 0
+    assert {"queries", "query_ms"}.isdisjoint(no)
+    text_of = services.metrics.render().decode()
+    assert 'http_server_request_queries_sum{method="GET",route="/thrice"} 3.0' in text_of
+    assert 'http_server_request_queries_count{method="GET",route="/threaded"} 1.0' in text_of
+    assert 'http_server_request_queries_count{method="GET",route="/none"}' not in text_of
+
+
+async def test_concurrent_requests_count_their_own_queries(client: httpx2.AsyncClient, app: FastAPI, log: Log) -> None:
+    """Requests that run at the same time do not count each other's statements."""
+
+    @app.get("/times/{number}")
+    async def times(number: int, work: Work) -> None:
+        for _ in range(number):
+            await work.session.execute(text("SELECT 1"))
+            await asyncio.sleep(0)
+
+    await asyncio.gather(*(client.get(f"/times/{number}") for number in range(1, 6)))
+    assert {line["path"][-1]: line["queries"] for line in log.named("http.request")} == {
+        str(number): number for number in range(1, 6)
+    }
+
+
+async def test_one_query_per_row_is_told(
+    client: httpx2.AsyncClient, app: FastAPI, settings: Settings, log: Log
+) -> None:
+    """A request with more statements than allowed is a warning that names the one that ran most often, once a while."""
+    limit = settings.database.many_queries
+
+    @app.get("/rows/{number}")
+    async def rows(number: int, work: Work) -> None:
+        await work.session.execute(text("SELECT 'all'"))
+        for row in range(number - 1):
+            await work.session.execute(text(f"SELECT :id, 'x{row}'"), {"id": "hidden-id"})
+
+    await client.get(f"/rows/{limit}")
+    assert log.named("database.many_queries") == []
+    for _ in range(3):
+        await client.get(f"/rows/{limit + 1}")
+    (line,) = log.named("database.many_queries")
+    assert (line["level"], line["operation"], line["queries"]) == ("warning", "GET /rows/{number}", limit + 1)
+    assert (line["times"], line["suppressed"]) == (limit, 0)
+    assert line["statement"] in ("SELECT ?, ?", "SELECT :id, ?")
+    assert line["request_id"] == log.named("http.request")[1]["request_id"]
+    assert "hidden-id" not in "".join(log)
+
+
+async def test_no_limit_for_queries(settings: Settings, log: Log) -> None:
+    """Where the limit is switched off nothing is said of many statements."""
+    unlimited = settings.model_copy(update={"database": DatabaseSettings(many_queries=0)})
+    services = bootstrap(unlimited)
+    app = create_app(unlimited, services=services)
+
+    @app.get("/rows")
+    async def rows(work: Work) -> None:
+        for _ in range(40):
+            await work.session.execute(text("SELECT 1"))
+
+    transport = httpx2.ASGITransport(app=app)
+    async with app.router.lifespan_context(app), httpx2.AsyncClient(transport=transport, base_url="http://s") as client:
+        await client.get("/rows")
+    assert log.named("http.request")[0]["queries"] == 40
+    assert log.named("database.many_queries") == []

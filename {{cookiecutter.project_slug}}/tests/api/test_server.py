@@ -1,119 +1,33 @@
 """The real process: its port, its signals, its last words."""
 
-import json
 import logging
-import os
 import re
 import signal
 import socket
-import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, suppress
 from http.client import HTTPConnection
 from pathlib import Path
-from typing import Any
 
 import pytest
 import uvicorn
 
 from app.api.__main__ import main
 from app.api.application import create_app
-from app.api.http_protocol import MAX_HEAD_BYTES
-from app.api.server import REPEATED_SECONDS
+from app.serving.http_protocol import MAX_HEAD_BYTES
+from app.serving.stopping import REPEATED_SECONDS
 from app.settings import Settings
 
 from ..conftest import Log
+from ..served import PATIENCE, Process, finish, running, wait_for
 
-SOURCE = Path(__file__).parents[2] / "src"
-BODY = b'{"sku":"T","quantity":1,"customer_email":"ada@example.com"}'
-# Far more than any of it takes: on a busy machine an interpreter alone may take seconds to start.
-PATIENCE = 60.0
-
-
-def free_port() -> int:
-    """Return a port that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-class Process:
-    """A running service.
-
-    Args:
-        folder: Where it runs, and keeps its database and log.
-        variables: Its settings.
-
-    """
-
-    def __init__(self, folder: Path, **variables: str) -> None:
-        self.port = free_port()
-        self._log = folder / "log"
-        own = {"PYTHONPATH": str(SOURCE), "PORT": str(self.port), "LOG__FORMAT": "json", **variables}
-        environment = {**os.environ, **own}
-        with self._log.open("wb") as output:
-            self.popen = subprocess.Popen(
-                [sys.executable, "-m", "app.api"], cwd=folder, env=environment, stdout=output, stderr=subprocess.STDOUT
-            )
-
-    @property
-    def output(self) -> str:
-        """What the process wrote."""
-        return self._log.read_text()
-
-    def events(self) -> list[dict[str, Any]]:
-        """Return the log lines."""
-        return [json.loads(line) for line in self.output.splitlines()]
-
-    def status(self, path: str) -> int | None:
-        """Return the status of a GET, or None when nobody listens."""
-        with closing(HTTPConnection("127.0.0.1", self.port, timeout=5)) as connection, suppress(OSError):
-            connection.request("GET", path, headers={"Connection": "close"})
-            with connection.getresponse() as response:
-                return response.status
-        return None
-
-    def upload(self) -> socket.socket:
-        """Begin a request whose body is half sent: it is in flight until `finish`."""
-        connection = socket.create_connection(("127.0.0.1", self.port), timeout=PATIENCE)
-        head = ["POST /orders HTTP/1.1", "Host: s", "Content-Type: application/json", f"Content-Length: {len(BODY)}"]
-        connection.sendall("\r\n".join([*head, "", ""]).encode() + BODY[:10])
-        return connection
-
-
-def finish(connection: socket.socket) -> bytes:
-    """Send the rest of a begun request, and return the answer."""
-    connection.sendall(BODY[10:])
-    with connection:
-        return connection.recv(65536)
-
-
-def wait_for(condition: Callable[[], bool]) -> None:
-    """Wait until something is so, for a bounded time."""
-    deadline = time.monotonic() + PATIENCE
-    while not condition():
-        assert time.monotonic() < deadline, "it did not come true in time"
-        time.sleep(0.02)
-
-
-@contextmanager
-def running(folder: Path, **variables: str) -> Iterator[Process]:
-    """Run a service, and leave no process behind."""
-    process = Process(folder, **variables)
-    try:
-        wait_for(lambda: process.status("/livez") == 200 or process.popen.poll() is not None)
-        yield process
-    finally:
-        process.popen.kill()
-        process.popen.wait()
+API = "app.api"
 
 
 @pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGINT])
 def test_stops_cleanly(tmp_path: Path, sent: signal.Signals) -> None:
     """A signal ends the process with 0, and its last line arrives."""
-    with running(tmp_path) as process:
+    with running(API, tmp_path) as process:
         process.popen.send_signal(sent)
         assert process.popen.wait(PATIENCE) == 0
         events = [line["event"] for line in process.events()]
@@ -123,7 +37,7 @@ def test_stops_cleanly(tmp_path: Path, sent: signal.Signals) -> None:
 
 def test_request_in_flight_finishes(tmp_path: Path) -> None:
     """After SIGTERM a request in flight finishes; until then the service answers, and is not ready."""
-    with running(tmp_path) as process:
+    with running(API, tmp_path) as process:
         assert process.status("/readyz") == 200
         connection = process.upload()
         wait_for(lambda: process.status("/livez") == 200)
@@ -137,7 +51,7 @@ def test_request_in_flight_finishes(tmp_path: Path) -> None:
 
 def test_request_that_never_ends(tmp_path: Path) -> None:
     """A request that does not end in time is told so, and does not keep the process."""
-    with running(tmp_path, SHUTDOWN_TIMEOUT="3") as process:
+    with running(API, tmp_path, SHUTDOWN_TIMEOUT="3") as process:
         connection = process.upload()
         wait_for(lambda: process.status("/livez") == 200)
         process.popen.send_signal(signal.SIGTERM)
@@ -148,7 +62,7 @@ def test_request_that_never_ends(tmp_path: Path) -> None:
 
 def test_shutdown_delay(tmp_path: Path) -> None:
     """With a delay the service goes on serving, not ready, so that a load balancer notices."""
-    with running(tmp_path, SHUTDOWN_DELAY="2") as process:
+    with running(API, tmp_path, SHUTDOWN_DELAY="2") as process:
         process.popen.send_signal(signal.SIGTERM)
         wait_for(lambda: process.status("/readyz") == 503)
         assert process.status("/orders") == 200
@@ -157,7 +71,7 @@ def test_shutdown_delay(tmp_path: Path) -> None:
 
 def test_second_signal_ends_at_once(tmp_path: Path) -> None:
     """A second signal does not wait for anybody."""
-    with running(tmp_path, SHUTDOWN_TIMEOUT="300") as process:
+    with running(API, tmp_path, SHUTDOWN_TIMEOUT="300") as process:
         connection = process.upload()
         wait_for(lambda: process.status("/livez") == 200)
         process.popen.send_signal(signal.SIGTERM)
@@ -170,7 +84,7 @@ def test_second_signal_ends_at_once(tmp_path: Path) -> None:
 
 def test_signal_that_arrives_twice(tmp_path: Path) -> None:
     """A signal that a parent hands on besides is one request to stop: what is in flight finishes."""
-    with running(tmp_path) as process:
+    with running(API, tmp_path) as process:
         connection = process.upload()
         wait_for(lambda: process.status("/livez") == 200)
         for _ in range(3):
@@ -182,7 +96,7 @@ def test_signal_that_arrives_twice(tmp_path: Path) -> None:
 
 def test_idle_connection_does_not_hold_it(tmp_path: Path) -> None:
     """A kept-alive connection without a request does not delay the stop."""
-    with running(tmp_path, SHUTDOWN_TIMEOUT="300") as process:
+    with running(API, tmp_path, SHUTDOWN_TIMEOUT="300") as process:
         connection = HTTPConnection("127.0.0.1", process.port)
         connection.request("GET", "/livez")
         with connection.getresponse() as response:
@@ -194,7 +108,7 @@ def test_idle_connection_does_not_hold_it(tmp_path: Path) -> None:
 
 def test_wrong_setting(tmp_path: Path) -> None:
     """A wrong value ends the start with one message and no traceback."""
-    with running(tmp_path, PORT="http") as process:
+    with running(API, tmp_path, PORT="http") as process:
         assert process.popen.wait(PATIENCE) == 1
         assert "PORT: received 'http'" in process.output
         assert "Traceback" not in process.output
@@ -221,14 +135,14 @@ def test_port_in_use(tmp_path: Path) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
-        process = Process(tmp_path, PORT=str(taken.getsockname()[1]))
+        process = Process(API, tmp_path, PORT=str(taken.getsockname()[1]))
         assert process.popen.wait(PATIENCE) == 1
         assert "address already in use" in process.output
 
 
 def test_unknown_method(tmp_path: Path) -> None:
     """A method that HTTP does not know is a problem document too: the server hands it on."""
-    with running(tmp_path) as process, closing(HTTPConnection("127.0.0.1", process.port, timeout=5)) as connection:
+    with running(API, tmp_path) as process, closing(HTTPConnection("127.0.0.1", process.port, timeout=5)) as connection:
         connection.request("BREW", "/orders", headers={"Connection": "close"})
         with connection.getresponse() as response:
             assert (response.status, response.headers["Allow"]) == (405, "GET, POST")
@@ -237,11 +151,19 @@ def test_unknown_method(tmp_path: Path) -> None:
 
 def test_head_of_a_request_is_bounded(tmp_path: Path) -> None:
     """Header fields that never end are refused; one request after another, in pieces or not, is served."""
-    with running(tmp_path) as process, socket.create_connection(("127.0.0.1", process.port), timeout=5) as connection:
+    with (
+        running(API, tmp_path) as process,
+        socket.create_connection(("127.0.0.1", process.port), timeout=5) as connection,
+    ):
         for part in (b"GET /li", b"vez HTTP/1.1\r\nHost: s\r\n\r\n", b"GET /livez HTTP/1.1\r\nHost: s\r\n\r\n"):
             connection.sendall(part)
             time.sleep(0.05)
-        assert connection.recv(65536).count(b"HTTP/1.1 200 ") == 2
+        received = b""
+        while received.count(b'{"status":"ok"}') < 2:
+            piece = connection.recv(65536)
+            assert piece, received
+            received += piece
+        assert received.count(b"HTTP/1.1 200 ") == 2
         connection.sendall(b"GET /livez HTTP/1.1\r\n")
         with suppress(ConnectionError):
             for number in range(2 * MAX_HEAD_BYTES // 100):
@@ -252,7 +174,7 @@ def test_head_of_a_request_is_bounded(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("trusted", "seen"), [('["127.0.0.1"]', "9.9.9.9"), ('["10.0.0.1"]', "127.0.0.1")])
 def test_trusted_proxies(tmp_path: Path, trusted: str, seen: str) -> None:
     """A forwarded address is believed only when a trusted proxy says it."""
-    with running(tmp_path, HTTP__TRUSTED_PROXIES=trusted) as process:
+    with running(API, tmp_path, HTTP__TRUSTED_PROXIES=trusted) as process:
         with closing(HTTPConnection("127.0.0.1", process.port, timeout=5)) as connection:
             connection.request("GET", "/orders", headers={"X-Forwarded-For": "9.9.9.9", "Connection": "close"})
             with connection.getresponse() as response:
@@ -264,7 +186,7 @@ def test_trusted_proxies(tmp_path: Path, trusted: str, seen: str) -> None:
 
 def test_nothing_leaks_between_requests_of_a_connection(tmp_path: Path) -> None:
     """What one request says of itself is on none of the next one's lines, though both use one connection."""
-    with running(tmp_path) as process:
+    with running(API, tmp_path) as process:
         with closing(HTTPConnection("127.0.0.1", process.port, timeout=5)) as connection:
             for headers in ({"X-Request-ID": "r1", "X-Correlation-ID": "c1", "User-Agent": "first"}, {}):
                 connection.request("GET", "/orders", headers=headers)
@@ -282,7 +204,7 @@ def test_nothing_leaks_between_requests_of_a_connection(tmp_path: Path) -> None:
 
 def test_log_lines_are_counted(tmp_path: Path) -> None:
     """The process counts what it logs."""
-    with running(tmp_path) as process, closing(HTTPConnection("127.0.0.1", process.port, timeout=5)) as connection:
+    with running(API, tmp_path) as process, closing(HTTPConnection("127.0.0.1", process.port, timeout=5)) as connection:
         connection.request("GET", "/metrics", headers={"Connection": "close"})
         with connection.getresponse() as response:
             assert re.search(rb'^log_records_total\{level="info"\} [1-9]', response.read(), re.MULTILINE)
@@ -290,7 +212,7 @@ def test_log_lines_are_counted(tmp_path: Path) -> None:
 
 def test_failed_start(tmp_path: Path) -> None:
     """A start that fails ends with 1, and its reason is a line with the exception, not a traceback as text."""
-    with running(tmp_path, DATABASE_URL=f"sqlite:///{tmp_path}") as process:
+    with running(API, tmp_path, DATABASE_URL=f"sqlite:///{tmp_path}") as process:
         assert process.popen.wait(PATIENCE) == 1
     assert [line["event"] for line in process.events() if "exception" in line] == ["service.failed"]
     assert "Traceback" not in process.output

@@ -5,7 +5,7 @@ import pytest
 from fastapi import FastAPI, Response
 from sqlalchemy.exc import OperationalError
 
-from app.adapters.database import UnitOfWork
+from app.adapters.unit_of_work import UnitOfWork
 from app.api.dependencies import Orders
 from app.core.errors import BusinessRuleError
 

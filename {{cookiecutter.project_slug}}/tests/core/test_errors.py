@@ -33,6 +33,7 @@ TREE = [
     ("InfrastructureError", "AppError", 503, "INFRASTRUCTURE_ERROR", "high", True),
     ("DatabaseError", "InfrastructureError", 503, "DATABASE_ERROR", "high", True),
     ("NetworkError", "InfrastructureError", 503, "NETWORK_ERROR", "high", True),
+    ("BrokerError", "InfrastructureError", 503, "BROKER_ERROR", "high", True),
 ]
 
 

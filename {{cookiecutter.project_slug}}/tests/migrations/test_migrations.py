@@ -5,6 +5,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -19,7 +20,9 @@ from app.migrations import BRANCHES, alembic_config, migrate
 from ..databases import ENGINES, own_database
 from ..processes import run_python, variables
 
-TABLES = {"alembic_version", "error_reports", "idempotency_records", "orders"}
+TABLES = {"alembic_version", "error_reports", "idempotency_records", "orders", "outbox"}
+if find_spec("app.orders.fulfilment"):
+    TABLES.add("fulfilments")
 
 
 @pytest.fixture(params=ENGINES)
@@ -61,7 +64,7 @@ def test_down_and_up_again(url: URL) -> None:
     assert tables(url) == TABLES
 
 
-@pytest.mark.parametrize("obstacle", ["idempotency_records", "error_reports", "orders"])
+@pytest.mark.parametrize("obstacle", ["idempotency_records", "error_reports", "outbox", "orders"])
 def test_failed_migration_leaves_nothing(url: URL, obstacle: str) -> None:
     """A migration that fails half-way is undone as a whole."""
     engine = create_engine(url.set(drivername=url.drivername.replace("+aiosqlite", "")))
@@ -80,6 +83,28 @@ def test_branches_are_independent(url: URL) -> None:
         assert table in tables(url)
         command.downgrade(alembic_config(url), f"{branch}@base")
         assert table not in tables(url)
+
+
+RECORD = text(
+    "INSERT INTO idempotency_records (key, fingerprint, owner, lease_until, expires_at)"
+    " VALUES (:key, 'f', 'o', 1.5, 2.5)"
+)
+
+
+def test_records_of_the_release_before(url: URL) -> None:
+    """Idempotency records outlive the migration, and processes of the release before can go on writing them."""
+    command.upgrade(alembic_config(url), "core_0002")
+    engine = create_engine(url.set(drivername=url.drivername.replace("+aiosqlite", "")))
+    with engine.begin() as connection:
+        connection.execute(RECORD, {"key": "before"})
+    migrate(url)
+    with engine.begin() as connection:
+        connection.execute(RECORD, {"key": "after"})
+        kept = connection.execute(text("SELECT key, lease_until, caller FROM idempotency_records ORDER BY key DESC"))
+        assert kept.all() == [("before", 1.5, ""), ("after", 1.5, "")]
+    engine.dispose()
+    command.downgrade(alembic_config(url), "core@core_0002")
+    migrate(url)
 
 
 def test_one_head_per_branch(tmp_path: Path) -> None:

@@ -5,13 +5,22 @@ from collections.abc import AsyncIterator
 import pytest
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.bootstrap import Services
+from app.bootstrap import Services, bootstrap
 from app.orders.models import OrderNotCancellableError, OrderNotFoundError, OrderStatus
 from app.orders.repository import OrderRepository
 from app.orders.service import OrderService
 from app.orders.tables import metadata
+from app.settings import Settings
 
 from ..conftest import Log
+
+
+@pytest.fixture
+async def services(settings: Settings) -> AsyncIterator[Services]:
+    """Return the service's parts; closed when the test ends."""
+    built = bootstrap(settings)
+    yield built
+    await built.aclose()
 
 
 @pytest.fixture

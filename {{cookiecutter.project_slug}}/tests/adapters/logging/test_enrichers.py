@@ -18,7 +18,7 @@ from app.core.logging.enrichers import enrichers
 from app.settings import Settings
 
 from ...conftest import Log
-from ...processes import PATIENCE, run_python
+from ...processes import FORKS, PATIENCE, run_python
 
 
 @pytest.fixture(autouse=True)
@@ -171,16 +171,18 @@ def test_slow_refresh(log: Log) -> None:
 
 def test_closing_stops_refreshers(settings: Settings) -> None:
     """When the log is closed nothing is refreshed any more, and the next configuration starts again."""
-    register_enricher("number", itertools.count().__next__, refresh_seconds=0.1)
     configure_logging(settings, sink=lambda _line: None)
+    # A thread of an earlier test or configuration may be about to end.
+    others = set(threading.enumerate())
+    register_enricher("number", itertools.count().__next__, refresh_seconds=0.1)
     wait_for(lambda: has_value("number"))
-    (thread,) = [thread for thread in threading.enumerate() if thread.name == "log-enricher-number"]
+    (thread,) = [new for new in set(threading.enumerate()) - others if new.name == "log-enricher-number"]
     close_logging()
     thread.join(PATIENCE)
     assert not thread.is_alive()
     before = enrichers.current.values["number"]
     configure_logging(settings, sink=lambda _line: None)
-    wait_for(lambda: enrichers.current.values["number"] > before)
+    wait_for(lambda: enrichers.current.values.get("number", before) > before)
 
 
 FORKING = """
@@ -208,7 +210,7 @@ get_logger("app").info("parent", own=os.getpid())
 
 def test_forked_child() -> None:
     """A child that was forked refreshes for itself."""
-    ended = run_python("-c", FORKING, LOG__FORMAT="json")
+    ended = run_python(*FORKS, "-c", FORKING, LOG__FORMAT="json")
     lines = [json.loads(line) for line in ended.stdout.splitlines()]
     assert [(line["event"], line["pid"] == line["own"]) for line in lines] == [("child", True), ("parent", True)]
     assert (ended.returncode, ended.stderr) == (0, "")

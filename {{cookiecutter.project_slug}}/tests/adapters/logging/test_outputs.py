@@ -16,9 +16,10 @@ from app.adapters.logging.engine import Engine
 from app.adapters.logging.outputs import Outputs
 from app.adapters.sinks import FileSink
 from app.core.logging import Logger, install
-from app.settings import ConfigurationError, LogSettings, Settings
+from app.settings import ConfigurationError, Settings
+from app.settings_groups import LogSettings
 
-from ...processes import run_python
+from ...processes import FORKS, run_python
 
 PATIENCE = 30
 EMAIL = "@".join(["ada", "example.com"])
@@ -254,7 +255,7 @@ os.wait()
 def test_no_line_of_a_layer_is_lost(tmp_path: Path, ending: str) -> None:
     """However a process ends, short of SIGKILL, all its lines are in the layer's files, a forked child's too."""
     layer = {"sink": str(tmp_path / "events.log"), "propagate": False, "max_bytes": 100_000, "backup_count": 100}
-    ended = run_python("-c", SCRIPT + ENDINGS[ending], LOG__LAYERS=json.dumps({"events": layer}))
+    ended = run_python(*FORKS, "-c", SCRIPT + ENDINGS[ending], LOG__LAYERS=json.dumps({"events": layer}))
     assert (ended.stdout, ended.stderr) == ("", "")
     lines = [json.loads(line) for path in tmp_path.glob("events.log*") for line in path.read_text().splitlines()]
     assert sorted(line["number"] for line in lines) == list(range(3000 if ending == "fork" else 2000))

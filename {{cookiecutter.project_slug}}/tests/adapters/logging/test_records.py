@@ -11,7 +11,8 @@ import pytest
 
 from app.adapters.logging import configure_logging
 from app.adapters.logging.records import RecordHandler
-from app.settings import LogSettings, Settings
+from app.settings import Settings
+from app.settings_groups import LogSettings
 
 from ...conftest import Log
 

@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import create_engine, select
-from sqlalchemy.engine import URL
+from sqlalchemy import create_engine, event, select
+from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import SQLAlchemyError
 
 from app.adapters.database import Database
 from app.adapters.reporters.database import DatabaseReporter, error_reports
+from app.core.database_limits import SHORTEST_CONNECT_SECONDS
 from app.core.errors import DatabaseError
 from app.migrations import migrate
 
@@ -89,3 +90,14 @@ def test_without_a_table(tmp_path: Path) -> None:
         with pytest.raises(SQLAlchemyError, match="no such table"):
             opened.report(a_report())
         opened.close()
+
+
+def test_time_to_connect() -> None:
+    """Where a server says nothing a report waits the shortest time that libpq can, not the minutes that it would."""
+    opened = DatabaseReporter(make_url("postgresql+psycopg://me@127.0.0.1:1/none"), version="1")
+    asked: list[Any] = []
+    event.listen(opened._engine, "do_connect", lambda *given: asked.append(given[-1].get("connect_timeout")))
+    with pytest.raises(SQLAlchemyError):
+        opened.report(a_report())
+    assert asked == [SHORTEST_CONNECT_SECONDS]
+    opened.close()

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import sentry_sdk
 
+from app.adapters.reporters.log import LogReporter
 from app.adapters.reporters.sentry import NotDeliveredError, SentryReporter, _redacted
 from app.adapters.reporting import error_reporting
 from app.core.context import request_context
@@ -177,7 +178,7 @@ def test_unreachable(settings: Settings, log: Log) -> None:
         dsn = "http://" + "@".join([KEY, f"127.0.0.1:{probe.getsockname()[1]}/7"])
     outcomes: list[tuple[str, str]] = []
     own = settings.model_validate({**settings.model_dump(), "sentry_dsn": dsn, "errors": {"reporters": ()}})
-    reporting = error_reporting(own, on_outcome=lambda *outcome: outcomes.append(outcome))
+    reporting = error_reporting(own, database=LogReporter, on_outcome=lambda *outcome: outcomes.append(outcome))
     for number in range(3):
         reporting.report(raised(RuntimeError(str(number))), ErrorContext())
     reporting.close(PATIENCE)
@@ -189,7 +190,7 @@ def test_unreachable(settings: Settings, log: Log) -> None:
 def test_settings(sentry: Sentry, settings: Settings) -> None:
     """A DSN in the settings is all it takes."""
     own = settings.model_validate({**settings.model_dump(), "sentry_dsn": sentry.dsn})
-    reporting = error_reporting(own, on_outcome=lambda *_: None)
+    reporting = error_reporting(own, database=LogReporter, on_outcome=lambda *_: None)
     report_id = reporting.report(raised(RuntimeError("x")), ErrorContext())
     reporting.close(PATIENCE)
     assert [event["event_id"] for event in sentry.events] == [report_id]
