@@ -20,7 +20,7 @@ demo: $(INSTALLED) ## Emit a FastAPI service into build/, start it, place orders
 	$(RUN) python scripts/demo.py
 
 test: $(INSTALLED) ## Run the tests of the generator, of the union project and of an emitted one.
-	$(RUN) pytest $(TESTS)
+	$(RUN) pytest --numprocesses=2 --dist=loadfile --no-loadscope-reorder $(TESTS)
 
 check: lint types test ## Run everything that CI runs.
 

@@ -1,16 +1,20 @@
 """Run commands as a user of the template or of an emitted project does."""
 
+import json
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
+import sys
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 # What the tests' own environment sets, and a user's does not.
 OURS = {"CI", "PYTHONPATH", "PYTHONPYCACHEPREFIX", "UV_PROJECT_ENVIRONMENT", "VIRTUAL_ENV"}
@@ -50,6 +54,23 @@ def shell_lines(markdown: Path) -> list[str]:
     return [re.sub(r"\s+", " ", line.split(" # ")[0]).strip() for line in lines]
 
 
+def newest_python() -> tuple[str, tuple[int, int]]:
+    """Return the newest interpreter at hand, on the PATH or kept by pyenv, and its version."""
+    found = [shutil.which(f"python3.{minor}") for minor in range(11, 30)]
+    found += [
+        str(path) for path in Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")).glob("versions/3.*/bin/python")
+    ]
+    versions = {path: _version(path) for path in [sys.executable, *filter(None, found)]}
+    return max(versions.items(), key=lambda item: item[1])
+
+
+def _version(python: str) -> tuple[int, int]:
+    """Return an interpreter's version; 0 where it does not run, as pyenv's shim of a version that is not chosen."""
+    said = subprocess.run([python, "-c", "import sys; print(*sys.version_info[:2])"], capture_output=True, check=False)
+    major, minor = said.stdout.split() or (0, 0)
+    return int(major), int(minor)
+
+
 def free_port() -> int:
     """Return a port that nobody listens on."""
     with socket.socket() as probe:
@@ -59,15 +80,25 @@ def free_port() -> int:
 
 
 @contextmanager
-def running(*command: str, cwd: Path, log: Path, **environment: str) -> Iterator[tuple["subprocess.Popen[bytes]", str]]:
-    """Give a started service's process and its address, once it is ready; nothing of it outlives the block."""
-    port = str(free_port())
-    address = f"http://127.0.0.1:{port}"
+def running(
+    *command: str, cwd: Path, log: Path, port: str = "PORT", **environment: str
+) -> Iterator[tuple["subprocess.Popen[bytes]", str]]:
+    """Give a started service's process and its address, once it is ready; nothing of it outlives the block.
+
+    Args:
+        command: What starts it.
+        cwd: Where.
+        log: Where its output goes.
+        port: The variable that says where it listens.
+        environment: Further variables.
+    """
+    number = str(free_port())
+    address = f"http://127.0.0.1:{number}"
     with log.open("wb") as output:
         process = subprocess.Popen(
             command,
             cwd=cwd,
-            env=surroundings(PORT=port, LOG__FORMAT="json", **environment),
+            env=surroundings(LOG__FORMAT="json", **{port: number}, **environment),
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
@@ -114,5 +145,20 @@ def wait_until_gone(address: str) -> None:
     while get(f"{address}/livez") is not None:
         if time.monotonic() > deadline:
             msg = f"{address} still answers after {STOP_SECONDS} s"
+            raise AssertionError(msg)
+        time.sleep(0.1)
+
+
+def wait_for_events(log: Path, event: str, count: int, **fields: object) -> list[dict[str, Any]]:
+    """Return the lines of an event with these fields, once there are so many."""
+    deadline = time.monotonic() + STOP_SECONDS
+    while True:
+        lines = [line for line in log.read_text(encoding="utf-8").splitlines() if line.startswith("{")]
+        events = [found for found in map(json.loads, lines) if found["event"] == event]
+        chosen = [found for found in events if fields.items() <= found.items()]
+        if len(chosen) >= count:
+            return chosen
+        if time.monotonic() > deadline:
+            msg = f"{len(chosen)} times {event}, not {count}, within {STOP_SECONDS} s:\n" + "\n".join(lines)
             raise AssertionError(msg)
         time.sleep(0.1)

@@ -76,6 +76,11 @@ class Image:
         return self._env("final")
 
     @property
+    def port_variable(self) -> str:
+        """Which variable says where the health check is answered."""
+        return "ADMIN_PORT" if "ADMIN_PORT" in self.environment else "PORT"
+
+    @property
     def command(self) -> list[str]:
         """What a container runs."""
         return self._exec_form("CMD")
@@ -121,7 +126,7 @@ class Image:
         """Start what the image starts, and kill it at the end if it still runs."""
         port = _free_port()
         surroundings = self.surroundings("final") | {
-            "PORT": str(port),
+            self.port_variable: str(port),
             "SECRET_KEY": SECRET_KEY,
             **env,
         }
@@ -198,7 +203,7 @@ class Container:
 
     def is_healthy(self, **env: str) -> bool:
         """Return what the health check finds."""
-        check = self.image.run(self.image.healthcheck, check=False, PORT=str(self.port), **env)
+        check = self.image.run(self.image.healthcheck, check=False, **{self.image.port_variable: str(self.port), **env})
         return check.returncode == 0
 
     def wait_until_healthy(self) -> None:

@@ -10,7 +10,8 @@ from typing import Any
 
 from app.adapters.logging import configure_logging
 from app.core.logging import get_logger
-from app.settings import LogSettings, load_settings
+from app.settings import load_settings
+from app.settings_groups import LogSettings
 
 
 def log_row(row: dict[str, Any]) -> None:

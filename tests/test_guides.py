@@ -32,8 +32,21 @@ def source(emit: Emit, plain_template: Path) -> Callable[[str], Path]:
     return cache(lambda framework: emit("copier", framework, template=plain_template) / "src")
 
 
-@pytest.mark.parametrize("framework", choices())
-@pytest.mark.parametrize("guide", GUIDES, ids=lambda guide: guide.stem)
+PAIRS = [
+    (guide, framework)
+    for guide in GUIDES
+    for framework in choices()
+    if code_of(guide.read_text(encoding="utf-8"), framework).strip()
+]
+
+
+def test_every_guide_has_code() -> None:
+    """A guide shows code that projects of some framework can run, and no framework is without any."""
+    assert {guide for guide, _ in PAIRS} == set(GUIDES)
+    assert {framework for _, framework in PAIRS} == set(choices())
+
+
+@pytest.mark.parametrize(("guide", "framework"), PAIRS, ids=lambda part: getattr(part, "stem", part))
 def test_code_runs(guide: Path, framework: str, source: Callable[[str], Path], tmp_path: Path) -> None:
     """A guide shows code, the code runs, and it says what came out."""
     code = code_of(guide.read_text(encoding="utf-8"), framework)

@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import sysconfig
+import time
 import tomllib
 from dataclasses import dataclass
 from itertools import combinations
@@ -13,6 +14,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import urlsplit
 
+import jinja2
 import pytest
 import yaml
 
@@ -28,11 +30,13 @@ from tests.operations_promql import (
     sample_names,
     unknown,
 )
+from tests.questions import COPIER, choices
 from tests.tree import TREE
 
 SCRIPTS = Path(sysconfig.get_path("scripts"))
-DASHBOARD = Path("deploy/grafana/dashboards/service.json")
-ALERTS = Path("deploy/prometheus/alerts.yaml")
+DASHBOARDS = Path("deploy/grafana/dashboards")
+RULES = Path("deploy/prometheus")
+RULE_FILES = "alerts*.yaml"
 WORKFLOWS = (".github/workflows/ci.yml", ".github/workflows/template-update.yml")
 FILES = (
     ".dockerignore",
@@ -42,10 +46,15 @@ FILES = (
     ".pre-commit-config.yaml",
     "Dockerfile",
     "compose.yaml",
+    "deploy/grafana/dashboards/daemon.json",
     "deploy/grafana/dashboards/service.json",
+    "deploy/grafana/dashboards/worker.json",
     "deploy/grafana/provisioning/dashboards/dashboards.yaml",
     "deploy/grafana/provisioning/datasources/prometheus.yaml",
     "deploy/otel-collector/config.yaml",
+    "deploy/prometheus/alerts-http.yaml",
+    "deploy/prometheus/alerts-messages.yaml",
+    "deploy/prometheus/alerts-tasks.yaml",
     "deploy/prometheus/alerts.yaml",
     "deploy/prometheus/prometheus.yaml",
 )
@@ -54,18 +63,31 @@ SCHEMAS = {
     **dict.fromkeys(WORKFLOWS, "vendor.github-workflows"),
     "compose.yaml": "vendor.compose-spec",
 }
-# Settings that the service gets with a later issue: the contract names them, settings.py does not read them yet.
-PROMISED_SETTINGS = {"REDIS_URL"}
-# Settings takes over what the second holds.
-SETTINGS_MODULES = ("settings.py", "otel_settings.py")
+# Settings takes over what the others hold.
+SETTINGS_MODULES = ("settings.py", "settings_groups.py", "otel_settings.py")
 SETTINGS = {"Settings", "OtelSettings"}
+# What runs the service's code.
+OWN = {"app", "beat", "migrate"}
+ENTRY_POINTS = {"fastapi": "app.api", "django": "app.web", "celery": "app.worker", "daemon": "app.daemon"}
+# What answers the health check.
+PORTS = {"fastapi": "PORT", "django": "PORT", "celery": "ADMIN_PORT", "daemon": "ADMIN_PORT"}
+# What has a queue.
+BACKGROUND = {"celery", "daemon"}
+WORK_SECONDS = 30
 PYTHON_SETTINGS = {"PATH", "PYTHONDONTWRITEBYTECODE", "PYTHONUNBUFFERED"}
 
 
+@pytest.fixture(scope="module", params=choices())
+def framework(request: pytest.FixtureRequest) -> str:
+    """The framework of the project."""
+    chosen: str = request.param
+    return chosen
+
+
 @pytest.fixture(scope="module")
-def project(emit: Emit) -> Path:
+def project(emit: Emit, framework: str) -> Path:
     """A project as it is emitted."""
-    return emit("copier", "fastapi", project_slug="stock-keeper")
+    return emit("copier", framework, project_slug="stock-keeper")
 
 
 @pytest.fixture(params=["tree", "project"])
@@ -92,15 +114,24 @@ def _tool(*command: str, cwd: Path) -> "subprocess.CompletedProcess[str]":
 # Every file is valid, as it stands and as it is emitted.
 
 
-@pytest.mark.parametrize("name", FILES)
-def test_emitting_changes_nothing_but_the_slug(project: Path, name: str) -> None:
-    """A file is emitted as it stands, without the marks that protect it, the slug written out."""
-    source = (TREE / name).read_text(encoding="utf-8")
-    expected = re.sub(r"\{% (end)?raw %\}", "", source)
-    expected = expected.replace("{{ cookiecutter.project_slug }}", "stock-keeper")
-    emitted = (project / name).read_text(encoding="utf-8")
-    assert emitted == expected
-    assert "cookiecutter" not in emitted
+def _of(folder: Path, *suffixes: str) -> list[str]:
+    """Return those of the files that a project has: some are for one kind of service alone."""
+    return [name for name in FILES if name.endswith(suffixes or "") and (folder / name).exists()]
+
+
+def test_emitting_changes_nothing_but_answers(project: Path, framework: str) -> None:
+    """A file is emitted as it stands, without the marks that protect it, the answers written out."""
+    environment = jinja2.Environment(**COPIER["_envops"] | {"undefined": jinja2.StrictUndefined}, autoescape=False)
+    for name in _of(project):
+        template = environment.from_string((TREE / name).read_text(encoding="utf-8"))
+        emitted = (project / name).read_text(encoding="utf-8")
+        assert emitted == template.render(cookiecutter={"project_slug": "stock-keeper", "framework": framework}), name
+        assert "cookiecutter" not in emitted
+
+
+def test_every_file_is_emitted(emit: Emit) -> None:
+    """No file is left out of every project."""
+    assert {name for framework in choices() for name in _of(emit("copier", framework))} == set(FILES)
 
 
 def test_the_list_of_files_is_complete(project: Path) -> None:
@@ -114,10 +145,9 @@ def test_the_list_of_files_is_complete(project: Path) -> None:
     assert found <= set(FILES)
 
 
-@pytest.mark.parametrize("name", [x for x in FILES if x.endswith((".json", ".yaml", ".yml"))])
-def test_a_file_is_valid_in_its_language(folder: Path, name: str) -> None:
+def test_a_file_is_valid_in_its_language(folder: Path) -> None:
     """YAML and JSON files parse, in the template too."""
-    assert _yaml(folder / name)
+    assert [name for name in _of(folder, ".json", ".yaml", ".yml") if not _yaml(folder / name)] == []
 
 
 @pytest.mark.parametrize("name", SCHEMAS)
@@ -150,12 +180,12 @@ def test_the_shell_in_workflows_is_valid(project: Path, name: str) -> None:
 # The image.
 
 
-def test_the_image_runs_as_nobody_in_particular(project: Path) -> None:
+def test_the_image_runs_as_nobody_in_particular(project: Path, framework: str) -> None:
     """The last USER is a number that is not root's, and the service is started without a shell."""
     image = Image(project, Path("/nowhere"))
     users = [x.value for x in image.stages["final"] if x.keyword == "USER"]
     assert int(users[-1].split(":")[0]) > 0
-    assert image.command == ["python", "-m", "app.api"]
+    assert image.command == ["python", "-m", ENTRY_POINTS[framework]]
 
 
 def test_the_image_takes_only_what_it_needs(project: Path) -> None:
@@ -209,27 +239,32 @@ def image(project: Path, tmp_path_factory: pytest.TempPathFactory) -> Image:
 ON_DEMAND = """
 import asyncio
 import httpx2
-from app.bootstrap import bootstrap
+from app.adapters.http_client import create_http_client
+from app.adapters.message_metrics import MessageMetrics
+from app.adapters.metrics import Metrics
+from app.adapters.tracing import Tracing
 from app.settings import load_settings
 
 async def main():
-    services = bootstrap(load_settings())
-    async with services.http_client(transport=httpx2.MockTransport(lambda request: httpx2.Response(200))) as http:
+    settings = load_settings()
+    metrics, transport = Metrics(settings), httpx2.MockTransport(lambda request: httpx2.Response(200))
+    async with create_http_client(Tracing(settings), on_call=metrics.call_finished, transport=transport) as http:
         await http.get("http://other")
-    services.metrics.registry.limit = 1
-    services.metrics.idempotency("unheard of")
-    print(services.metrics.render().decode())
-    await services.aclose()
+    metrics.registry.limit = 1
+    metrics.idempotency("unheard of")
+    metrics.task_sent("other", "sent")
+    MessageMetrics(metrics).published("other", "sent")
+    print(metrics.render().decode())
 
 asyncio.run(main())
 """
 
 
 @pytest.fixture(scope="module")
-def exposition(image: Image) -> Exposition:
-    """What a running service says on /metrics after requests of each kind, and what it says on demand."""
-    with image.container() as container:
-        _place_orders(container)
+def exposition(image: Image, framework: str) -> Exposition:
+    """What a running service says on /metrics after work of each kind, and what it says on demand."""
+    with image.container(IDEMPOTENCY__PURGE_INTERVAL="1" if framework == "daemon" else "300") as container:
+        {"celery": _send_tasks, "daemon": _publish_messages}.get(framework, _place_orders)(container)
         container.get("/readyz")
         running = container.get("/metrics")
     on_demand = image.run(["python", "-c", ON_DEMAND], SECRET_KEY=SECRET_KEY).stdout
@@ -243,13 +278,40 @@ def _place_orders(container: Container) -> None:
     container.get("/orders")
 
 
+def _send_tasks(container: Container) -> None:
+    """Send a task twice, and one that cannot succeed, as a user of the image does."""
+    send = ["celery", "-A", "app.worker.celery", "call", "orders.fulfil", "--args"]
+    for arguments in ('["o-1"]', '["o-1"]', '[""]'):
+        container.image.run([*send, arguments], SECRET_KEY=SECRET_KEY)
+    _wait_for(container, 'outcome="failure"')
+
+
+def _publish_messages(container: Container) -> None:
+    """Send a message twice, and one that cannot succeed, as a user of the image does."""
+    send = ["python", "-m", "app.daemon", "publish"]
+    for name, order in (("m-1", "o-1"), ("m-1", "o-1"), ("m-2", "")):
+        message = {"id": name, "type": "order.placed", "data": {"order_id": order}, "x-sent-at": time.time()}
+        container.image.run([*send, json.dumps(message)], SECRET_KEY=SECRET_KEY)
+    _wait_for(container, 'message_dead_letters_total{reason="permanent"} 1')
+    for measured in ("message_backlog ", "periodic_job_duration_seconds_count"):
+        _wait_for(container, measured)
+
+
+def _wait_for(container: Container, sample: str) -> None:
+    deadline = time.monotonic() + WORK_SECONDS
+    while sample not in container.get("/metrics"):
+        assert time.monotonic() < deadline, "what was sent was not worked on"
+        time.sleep(0.1)
+
+
 @pytest.mark.slow
-def test_the_image_holds_the_service_and_no_tools(image: Image) -> None:
+def test_the_image_holds_the_service_and_no_tools(image: Image, framework: str) -> None:
     """The package is installed, not linked to a source that the image lacks; development tools are absent."""
     packages = next((image.root / "app" / ".venv").glob("lib/python*/site-packages"))
     installed = {path.name.split("-")[0] for path in packages.glob("*.dist-info")}
     assert (packages / "app" / "settings.py").is_file()
-    assert "fastapi" in installed
+    # Celery's own package is what a worker is; the others' is what a server is; a daemon is none of these.
+    assert installed & set(choices()) == {framework} - {"daemon"}
     assert not {"pytest", "mypy", "ruff"} & installed
 
 
@@ -290,7 +352,7 @@ def test_the_service_has_the_name_of_the_project(image: Image) -> None:
 
 def test_the_service_is_confined(compose: dict[str, Any]) -> None:
     """What runs the service's code has a read-only disk, no capability and no way to gain one."""
-    for name in ("app", "migrate"):
+    for name in OWN & set(compose["services"]):
         service = compose["services"][name]
         assert service["read_only"] is True
         assert service["cap_drop"] == ["ALL"]
@@ -314,9 +376,11 @@ def test_every_image_is_pinned(compose: dict[str, Any]) -> None:
 
 def test_no_secret_has_a_default(compose: dict[str, Any]) -> None:
     """Without SECRET_KEY or POSTGRES_PASSWORD Compose stops and says where to look."""
-    settings = [x for s in compose["services"].values() for x in s.get("environment", {}).items()]
+    services = compose["services"]
+    settings = [x for s in services.values() for x in s.get("environment", {}).items()]
     secret = [value for name, value in settings if re.search("SECRET_KEY|PASSWORD|DATABASE", name)]
-    assert len(secret) == 5
+    # Two in each that runs the service's code, and PostgreSQL's own.
+    assert len(secret) == 2 * len(OWN & set(services)) + 1
     assert all(re.search(r"\$\{\w+:\?see the first lines of [\w.]+\}", value) for value in secret)
 
 
@@ -342,14 +406,15 @@ def test_a_container_is_given_the_time_to_stop(project: Path, compose: dict[str,
 def test_every_variable_is_a_setting(project: Path, compose: dict[str, Any]) -> None:
     """What the image and the stack set is something that the service reads."""
     given = {*Image(project, Path()).environment, *compose["services"]["app"]["environment"]}
-    assert given - PYTHON_SETTINGS - PROMISED_SETTINGS <= set(_settings(project))
+    assert given - PYTHON_SETTINGS <= set(_settings(project))
 
 
 def _settings(project: Path) -> dict[str, Any]:
     """Return the fields of the service's Settings with their defaults, where those are plain values."""
-    modules = [ast.parse((project / "src/app" / name).read_text("utf-8")) for name in SETTINGS_MODULES]
-    classes = [x for module in modules for x in module.body if isinstance(x, ast.ClassDef) and x.name in SETTINGS]
-    assert {cls.name for cls in classes} == SETTINGS
+    own = [str(path.relative_to(project / "src/app")) for path in project.glob("src/app/*/configuration.py")]
+    modules = [ast.parse((project / "src/app" / name).read_text("utf-8")) for name in (*SETTINGS_MODULES, *own)]
+    classes = [x for module in modules for x in module.body if isinstance(x, ast.ClassDef) and _is_settings(x)]
+    assert {cls.name for cls in classes} >= SETTINGS
     return {
         x.target.id.upper(): x.value.value if isinstance(x.value, ast.Constant) else None
         for cls in classes
@@ -358,12 +423,17 @@ def _settings(project: Path) -> dict[str, Any]:
     }
 
 
-def test_addresses_within_the_stack_lead_somewhere(project: Path, compose: dict[str, Any]) -> None:
+def _is_settings(cls: ast.ClassDef) -> bool:
+    """Return whether a class has the service's settings, or those that a framework adds."""
+    return cls.name in SETTINGS or any(isinstance(base, ast.Name) and base.id == "Settings" for base in cls.bases)
+
+
+def test_addresses_within_the_stack_lead_somewhere(project: Path, framework: str, compose: dict[str, Any]) -> None:
     """Each address names a service, on the port where that listens."""
     collector = _yaml(project / "deploy/otel-collector/config.yaml")
     protocols = collector["receivers"]["otlp"]["protocols"].values()
     listening = {
-        "app": {int(Image(project, Path()).environment["PORT"])},
+        "app": {int(Image(project, Path()).environment[PORTS[framework]])},
         "collector": {int(protocol["endpoint"].split(":")[1]) for protocol in protocols},
         "postgres": {5432},
         "prometheus": {9090},
@@ -374,12 +444,12 @@ def test_addresses_within_the_stack_lead_somewhere(project: Path, compose: dict[
     scrapes = _yaml(project / "deploy/prometheus/prometheus.yaml")["scrape_configs"]
     addresses = [
         re.sub(r"\$\{.*?\}", "x", environment["DATABASE_URL"]),
-        environment["REDIS_URL"],
+        *(environment[name] for name in ("BROKER_URL", "REDIS_URL") if name in environment),
         environment["OTEL_EXPORTER_OTLP_ENDPOINT"],
         *(source["url"] for source in datasources["datasources"]),
         *(f"//{x}" for job in scrapes for static in job["static_configs"] for x in static["targets"]),
     ]
-    assert len(addresses) == 5
+    assert len(addresses) == (6 if framework in BACKGROUND else 5)
     for address in map(urlsplit, addresses):
         assert address.hostname in compose["services"]
         assert (address.port or 5432) in listening[str(address.hostname)]
@@ -421,10 +491,21 @@ def test_the_collector_uses_what_it_declares(project: Path) -> None:
 # Monitoring.
 
 
+def _dashboard(project: Path) -> Path:
+    """Return the only dashboard of a project."""
+    (dashboard,) = (project / DASHBOARDS).glob("*.json")
+    return dashboard
+
+
+def _alerts(project: Path) -> list[str]:
+    """Return the expressions of all alert rules of a project."""
+    return [text for file in sorted((project / RULES).glob(RULE_FILES)) for text in alert_expressions(file)]
+
+
 @pytest.mark.slow
 def test_the_dashboard_and_the_alerts_use_real_series(project: Path, exposition: Exposition) -> None:
     """Every series and label in an expression is one that a running service exposes."""
-    expressions = dashboard_expressions(project / DASHBOARD) + alert_expressions(project / ALERTS)
+    expressions = dashboard_expressions(_dashboard(project)) + _alerts(project)
     missing = [text for expression in expressions for text in unknown(expression, exposition)]
     assert len(expressions) > 30
     assert missing == []
@@ -435,7 +516,7 @@ def test_the_dashboard_shows_every_family(project: Path, exposition: Exposition)
     """Whatever the service exposes stands on the dashboard."""
     shown = {
         exposition.family(name)
-        for expression in dashboard_expressions(project / DASHBOARD)
+        for expression in dashboard_expressions(_dashboard(project))
         for name in sample_names(expression)
     }
     assert set(exposition.families) - shown == set()
@@ -445,18 +526,18 @@ def test_the_alerts_watch_the_job_that_is_scraped(project: Path) -> None:
     """A job that a rule names is one of the scrape configuration, which loads the rules."""
     config = _yaml(project / "deploy/prometheus/prometheus.yaml")
     jobs = {job["job_name"] for job in config["scrape_configs"]}
-    named = set(re.findall(r'job="(\w+)"', " ".join(alert_expressions(project / ALERTS))))
+    named = set(re.findall(r'job="(\w+)"', " ".join(_alerts(project))))
     assert named
     assert named <= jobs
-    assert config["rule_files"] == [ALERTS.name]
-    assert any(set(OF_PROMETHEUS) & sample_names(x) for x in alert_expressions(project / ALERTS))
+    assert config["rule_files"] == [RULE_FILES]
+    assert any(set(OF_PROMETHEUS) & sample_names(x) for x in _alerts(project))
 
 
 def test_panels_read_the_provisioned_data_source(project: Path) -> None:
     """The dashboard's data source is the one that provisioning makes, in every panel and query."""
     sources = _yaml(project / "deploy/grafana/provisioning/datasources/prometheus.yaml")
     (source,) = sources["datasources"]
-    document = json.loads((project / DASHBOARD).read_text(encoding="utf-8"))
+    document = json.loads(_dashboard(project).read_text(encoding="utf-8"))
     panels = [panel for panel in panels_of(document) if panel["type"] != "row"]
     named = [x["datasource"] for x in (*panels, *document["templating"]["list"])]
     named += [target["datasource"] for panel in panels for target in panel["targets"]]
@@ -481,7 +562,7 @@ class Box:
 
 def test_panels_stand_side_by_side(project: Path) -> None:
     """Panels have ids of their own, fit the grid of 24 columns and cover no other."""
-    panels = panels_of(json.loads((project / DASHBOARD).read_text(encoding="utf-8")))
+    panels = panels_of(json.loads(_dashboard(project).read_text(encoding="utf-8")))
     boxes = [Box(**panel["gridPos"]) for panel in panels]
     assert len({panel["id"] for panel in panels}) == len(panels)
     assert all(box.x + box.w <= 24 for box in boxes)
@@ -490,7 +571,7 @@ def test_panels_stand_side_by_side(project: Path) -> None:
 
 def test_ci_asks_for_the_dashboard_that_exists(project: Path) -> None:
     """The address that CI asks Grafana for ends in the dashboard's uid."""
-    uid = json.loads((project / DASHBOARD).read_text(encoding="utf-8"))["uid"]
+    uid = json.loads(_dashboard(project).read_text(encoding="utf-8"))["uid"]
     assert f"/api/dashboards/uid/{uid}\n" in (project / WORKFLOWS[0]).read_text(encoding="utf-8")
 
 

@@ -38,12 +38,18 @@ JINJA_FILES = {
     ".copier-answers.yml",
     ".env.example",
     "Dockerfile",
+    "Makefile",
     "README.md",
+    "compose.yaml",
+    "deploy/prometheus/prometheus.yaml",
     "pyproject.toml",
 }
 # These hold double braces of their own language, inside `{% raw %}`.
 RAW_FILES = {
     ".github/workflows/ci.yml",
     ".github/workflows/template-update.yml",
+    "deploy/prometheus/alerts-http.yaml",
+    "deploy/prometheus/alerts-messages.yaml",
+    "deploy/prometheus/alerts-tasks.yaml",
     "deploy/prometheus/alerts.yaml",
 }

@@ -1,6 +1,7 @@
 """The emitted project, with everything on: what `python -m app.api` serves, and the two endpoints."""
 
 import secrets
+from typing import Any
 
 from app.adapters.logging import configure_logging
 from app.adapters.otlp import OtlpExporter
@@ -23,21 +24,39 @@ class Dropping(OtlpExporter):
         return Sent()
 
 
-def settings() -> Settings:
-    """Return the settings of a production service; nothing but the log's format depends on them here."""
+def settings(**changes: Any) -> Settings:
+    """Return the settings of a production service; nothing but the log's format depends on them here.
+
+    Args:
+        changes: What is set besides.
+    """
     return load_settings(
         otel_bsp_max_queue_size=spans.QUEUE,
         environment="production",
         secret_key=secrets.token_urlsafe(48),
         service_name="benchmark",
         service_version="1.0.0",
+        **changes,
     )
 
 
-def build() -> Built:
-    """Return the application, logging as its entry point does; `OTEL_TRACES_SAMPLER` says how much is sampled."""
-    own = settings()
-    tracing = Tracing(own, exporter=Dropping(TracesEndpoint("http://127.0.0.1/"), resource_of(own)))
+def dropping_tracing(own: Settings) -> Tracing:
+    """Return tracing that does all its work but the sending.
+
+    Args:
+        own: The service's settings.
+    """
+    return Tracing(own, exporter=Dropping(TracesEndpoint("http://127.0.0.1/"), resource_of(own)))
+
+
+def build(**changes: Any) -> Built:
+    """Return the application, logging as its entry point does; `OTEL_TRACES_SAMPLER` says how much is sampled.
+
+    Args:
+        changes: Settings besides.
+    """
+    own = settings(**changes)
+    tracing = dropping_tracing(own)
     services = bootstrap(own, tracing=tracing)
     app = add_endpoints(create_app(own, services=services))
     configure_logging(own, on_event=services.metrics.log_record)

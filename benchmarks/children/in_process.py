@@ -8,6 +8,7 @@ import asyncio
 import gc
 import os
 import time
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryFile
@@ -50,7 +51,7 @@ class Caller:
             if message["type"] == "http.response.body" and not message.get("more_body"):
                 done.set()
 
-        await self.built.app(self.endpoint.scope(self.headers[self.sent % CYCLE]), receive, send)
+        await self.built.app(self.endpoint.scope(self.headers[self.sent % len(self.headers)]), receive, send)
         self.sent += 1
         return answer
 
@@ -96,7 +97,7 @@ async def compare(name: str, method: str, sampled: float, pairs: int, block: int
     if body_of(await variant.call(), endpoint) != expected:
         msg = f"{name} answers {method} {endpoint.path} differently from the bare application"
         raise ValueError(msg)
-    lines = await lines_per_request(variant, warm_up)
+    lines = await lines_of(variant.block, warm_up)
     await bare.block(warm_up)
     gc.collect()
     gc.freeze()
@@ -117,11 +118,11 @@ def body_of(answer: list[Message], endpoint: Endpoint) -> bytes:
     return b"".join(message["body"] for message in answer[1:])
 
 
-async def lines_per_request(variant: Caller, requests: int) -> float:
+async def lines_of(block: Callable[[int], Awaitable[float]], requests: int) -> float:
     """Warm an application up while its log goes to a file, and return how many lines a request writes.
 
     Args:
-        variant: What calls it.
+        block: Sends requests.
         requests: How many requests are sent.
     """
     null = os.dup(1)
@@ -129,7 +130,7 @@ async def lines_per_request(variant: Caller, requests: int) -> float:
     time.sleep(10 * SETTLE_SECONDS)
     with TemporaryFile(dir=Path.cwd()) as file:
         os.dup2(file.fileno(), 1)
-        await variant.block(requests)
+        await block(requests)
         time.sleep(10 * SETTLE_SECONDS)
         os.dup2(null, 1)
         os.close(null)

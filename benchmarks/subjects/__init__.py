@@ -9,6 +9,10 @@ from ..report import Row
 NAMES = (
     "in_process",
     "over_http",
+    "django",
+    "celery",
+    "daemon",
+    "idempotency",
     "log_calls",
     "slow_sink",
     "paused_collector",

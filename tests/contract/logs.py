@@ -39,5 +39,10 @@ def of_request(service: Service, request_id: str | None) -> list[Line]:
     return _of(lines(service), request_id)
 
 
+def settle(service: Service) -> None:
+    """Wait until what was logged so far is there: an answer may be quicker than its lines, which keep their order."""
+    access_line(service, service.get("/orders?limit=1").header("X-Request-ID"))
+
+
 def _of(found: list[Line], request_id: str | None) -> list[Line]:
     return [line for line in found if line.get("request_id") == request_id]

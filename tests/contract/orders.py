@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from .backends import Connection
 from .server import Service, new_id
 from .wire import Response
 
@@ -69,3 +70,12 @@ def _tables(connection: sqlite3.Connection) -> list[str]:
 
 def _columns(connection: sqlite3.Connection, table: str) -> list[str]:
     return [row[1] for row in connection.execute(f"PRAGMA table_info({table})")]
+
+
+def on_postgresql(connection: Connection, column: str) -> str:
+    """Return the name of the table that has *column*, on PostgreSQL."""
+    query = (
+        "SELECT table_name FROM information_schema.columns WHERE column_name = %s AND table_schema = current_schema()"
+    )
+    ((name,),) = connection.execute(query, [column]).fetchall()
+    return str(name)

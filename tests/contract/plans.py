@@ -13,6 +13,11 @@ be left out:
     body      of the answer, base64
     times     how often the body is repeated within the answer
     chunks    how often the body is streamed instead of sent at once
+    sign      whether the answer says which process made it, in the header `X-Process`
+    hold      name of a file in that folder; a streamed answer waits after its first chunk until it exists
+    after     name of a file in that folder that gets one line per run, once the answer has been sent
+
+The header `X-Probe-User` names the caller, as authentication would.
 """
 
 import base64

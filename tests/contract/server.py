@@ -1,6 +1,7 @@
 """Start a service as a process of its own, watch what it prints, and end it."""
 
 import json
+import math
 import os
 import signal
 import socket
@@ -8,13 +9,16 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 import uuid
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
+from unittest import SkipTest
 
 from . import wire
+from .backends import children
 from .wire import Response, eventually
 
 HERE = Path(__file__).resolve().parent
@@ -27,11 +31,13 @@ STOP_TIMEOUT = 20
 
 @dataclass(frozen=True)
 class Target:
-    """A server under test: how to start it, and its twin with the endpoints that only tests have."""
+    """A server under test: how to start it, its twin with the endpoints that only tests have, and its migrations."""
 
     name: str
     command: tuple[str, ...]
     probe_command: tuple[str, ...]
+    migrate_command: tuple[str, ...]
+    env: Mapping[str, str] = field(default_factory=dict)
 
 
 TARGETS = (
@@ -39,8 +45,27 @@ TARGETS = (
         name="fastapi",
         command=(sys.executable, "-m", "app.api"),
         probe_command=(sys.executable, str(HERE / "probes" / "fastapi_server.py")),
+        migrate_command=(sys.executable, "-m", "app.migrations"),
+    ),
+    *(
+        Target(
+            name=name,
+            command=(sys.executable, "-m", "app.web"),
+            probe_command=(sys.executable, str(HERE / "probes" / "django_server.py")),
+            migrate_command=(sys.executable, "-m", "app.web.manage", "migrate"),
+            env={"WEB__SERVER": server},
+        )
+        for name, server in (("django-wsgi", "gthread"), ("django-asgi", "uvicorn"))
     ),
 )
+
+
+@dataclass(frozen=True)
+class Worker:
+    """One of several processes that serve on one address, and its age in seconds."""
+
+    pid: int
+    age: float
 
 
 def free_port() -> int:
@@ -58,8 +83,8 @@ class Service:
         self.command = list(command)
         self.folder = folder
         self.port = free_port()
-        self.database = Path(folder, "data", "service.db")
-        self.database.parent.mkdir(parents=True, exist_ok=True)
+        self._file = Path(folder, "data", "service.db")
+        self._file.parent.mkdir(parents=True, exist_ok=True)
         self.env = self._surroundings() | dict(env)
         self.out: list[str] = []
         self.err: list[str] = []
@@ -74,9 +99,17 @@ class Service:
             "PYTHONPYCACHEPREFIX": BYTECODE.name,
             "HOST": wire.HOST,
             "PORT": str(self.port),
-            "DATABASE_URL": f"sqlite:///{self.database}",
+            "DATABASE_URL": f"sqlite:///{self._file}",
             "LOG__FORMAT": "json",
         }
+
+    @property
+    def database(self) -> Path:
+        """The file of its SQLite database; a test that looks into it is skipped where there is none."""
+        if self.env["DATABASE_URL"] != f"sqlite:///{self._file}":
+            msg = "the database is no SQLite file"
+            raise SkipTest(msg)
+        return self._file
 
     def spawn(self) -> "Service":
         """Start the process without waiting for it to serve."""
@@ -144,12 +177,26 @@ class Service:
         """Send a signal to this process alone."""
         os.kill(self.process.pid, number)
 
+    def pause(self) -> None:
+        """Stop all its processes where they are."""
+        os.killpg(self.process.pid, signal.SIGSTOP)
+
+    def go_on(self) -> None:
+        """Let them go on."""
+        os.killpg(self.process.pid, signal.SIGCONT)
+
     def wait(self, timeout: float = STOP_TIMEOUT) -> int:
         """Wait for the end of the process and of its output; return the exit code."""
         code = self.process.wait(timeout)
         for reader in self._readers:
             reader.join(timeout)
         return code
+
+    def workers(self) -> list[Worker]:
+        """Return the child processes that take connections, the oldest first."""
+        listener = f"socket:[{_listener(self.port)}]"
+        found = [Worker(pid, _age(pid)) for pid in children(self.process.pid) if listener in _descriptors(pid)]
+        return sorted(found, key=lambda worker: -worker.age)
 
     def running(self) -> bool:
         """Whether the process was started and has not been waited for."""
@@ -174,16 +221,46 @@ class Service:
         os.killpg(self.process.pid, signal.SIGKILL)
         self.wait()
 
-    def _leftovers(self) -> bool:
-        try:
-            os.killpg(self.process.pid, 0)
-        except ProcessLookupError:
-            return False
-        return True
+    def _leftovers(self) -> list[int]:
+        """Return the processes of this group that still run; one that has ended may wait for its new parent."""
+        stats = {int(path.name): _stat(int(path.name)) for path in Path("/proc").glob("[0-9]*")}
+        return [pid for pid, stat in stats.items() if stat and int(stat[2]) == self.process.pid and stat[0] != "Z"]
 
     def output(self) -> str:
         """Return everything that was printed so far."""
         return "\n".join([*self.out, *self.err])
+
+
+def _listener(port: int) -> str:
+    """Return the inode of the socket that listens on a port, as /proc/net/tcp has it."""
+    for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
+        fields = line.split()
+        if fields[3] == "0A" and int(fields[1].rpartition(":")[2], 16) == port:
+            return fields[9]
+    return ""
+
+
+def _descriptors(pid: int) -> set[str]:
+    """Return what a process has open; nothing when it is gone."""
+    try:
+        return {str(link.readlink()) for link in Path("/proc", str(pid), "fd").iterdir()}
+    except OSError:
+        return set()
+
+
+def _stat(pid: int) -> list[str]:
+    """Return what /proc says of a process, from its state on; nothing when it is gone."""
+    try:
+        return Path("/proc", str(pid), "stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return []
+
+
+def _age(pid: int) -> float:
+    """Return for how many seconds a process has been there; none when it is gone."""
+    stat = _stat(pid)
+    started = int(stat[19]) / os.sysconf("SC_CLK_TCK") if stat else math.inf
+    return time.clock_gettime(time.CLOCK_BOOTTIME) - started
 
 
 def new_id(prefix: str = "t") -> str:

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from .conftest import Launch
-from .logs import Line, access_line, access_lines, lines, of_request
+from .logs import Line, access_line, access_lines, lines, of_request, settle
 from .orders import encoded, placed
 from .server import Service, new_id
 from .wire import SlowUpload
@@ -42,6 +42,7 @@ def _ask(service: Service, method: str, path: str, *headers: tuple[str, str], bo
 def test_every_line(service: Service) -> None:
     """Every line, start-up included, says when, how grave, from where and by which service."""
     placed(service)
+    settle(service)
     found = lines(service)
     assert found
     for line in found:
@@ -54,6 +55,7 @@ def test_nothing_beside_the_log(service: Service) -> None:
     """The service prints nothing but log lines."""
     placed(service)
     service.get("/nowhere")
+    settle(service)
     assert lines(service)
     assert service.err == []
 

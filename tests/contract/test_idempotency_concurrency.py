@@ -3,16 +3,13 @@
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
-import pytest
-
-from .conftest import Launch
+from .conftest import ON_EACH_STORE, Environment, Launch
 from .orders import order, with_sku
 from .plans import KEY, Plan, is_replay
 from .problems import assert_problem, assert_retry_after
 from .server import Service, new_id
 from .wire import Response, eventually
 
-STORES = pytest.mark.parametrize("probe", ["sql", "memory"], indirect=True)
 IN_PROGRESS = "IDEMPOTENCY_IN_PROGRESS"
 
 
@@ -33,16 +30,17 @@ def _assert_one_ran(responses: list[Response], status: int) -> None:
             assert (response.status, response.body) == (status, own[0].body)
 
 
-def test_hundred_at_once(service: Service) -> None:
+@ON_EACH_STORE
+def test_hundred_at_once(probe: Service) -> None:
     """Of a hundred equal orders at once one is placed, and nobody sees a server error."""
     body, key = order(), new_id()
-    _assert_one_ran(_together(100, lambda _: service.post("/orders", body, (KEY, key))), 201)
-    assert len(with_sku(service, body["sku"])) == 1
+    _assert_one_ran(_together(100, lambda _: probe.post("/orders", body, (KEY, key))), 201)
+    assert len(with_sku(probe, body["sku"])) == 1
 
 
-def test_two_processes(launch: Launch) -> None:
-    """Two processes on one database share their keys."""
-    services = [launch(), launch()]
+def test_two_processes(launch: Launch, shared: Environment) -> None:
+    """Two processes on one store share their keys."""
+    services = [launch(**shared), launch(**shared)]
     body, key = order(), new_id()
     responses = _together(60, lambda n: services[n % 2].post("/orders", body, (KEY, key)))
     _assert_one_ran(responses, 201)
@@ -59,7 +57,7 @@ def test_many_keys_over_two_processes(launch: Launch) -> None:
         assert len(with_sku(services[1], body["sku"])) == 1
 
 
-@STORES
+@ON_EACH_STORE
 def test_still_running(probe: Service) -> None:
     """While the first request runs, the same one gets a 409 that says when to come back."""
     plan, key = Plan(probe.folder, wait=True), new_id()
@@ -75,7 +73,7 @@ def test_still_running(probe: Service) -> None:
     assert plan.runs() == 1
 
 
-@STORES
+@ON_EACH_STORE
 def test_other_request_while_running(probe: Service) -> None:
     """While the first request runs, another one with its key is a reuse of the key."""
     plan, other, key = Plan(probe.folder, wait=True), Plan(probe.folder), new_id()
@@ -88,7 +86,7 @@ def test_other_request_while_running(probe: Service) -> None:
     assert other.runs() == 0
 
 
-@STORES
+@ON_EACH_STORE
 def test_other_keys_do_not_wait(probe: Service) -> None:
     """Fifty other keys are served while one request runs."""
     plan = Plan(probe.folder, wait=True)
@@ -101,7 +99,7 @@ def test_other_keys_do_not_wait(probe: Service) -> None:
         assert first.result().status == 200
 
 
-@STORES
+@ON_EACH_STORE
 def test_failure_frees_the_key_for_one(probe: Service) -> None:
     """When the running request fails, those that come later at once run it one at a time."""
     failing, key = Plan(probe.folder, error="crash"), new_id()

@@ -81,6 +81,14 @@ def test_refused(service: Service, value: bytes) -> None:
     assert with_sku(service, body["sku"]) == []
 
 
+@pytest.mark.parametrize("value", [b"nul\x00here", b"return\rhere", b"feed\nhere", b"bell\x07", b'"quoted\x00"'])
+def test_control_character(service: Service, value: bytes) -> None:
+    """A control character, with which the request is no HTTP, is refused, and nothing runs."""
+    body = order()
+    assert _send(service, value, body=_bytes(body)).status == 400
+    assert with_sku(service, body["sku"]) == []
+
+
 def _bytes(body: dict[str, Any]) -> bytes:
     return encoded(**body)
 
@@ -114,6 +122,37 @@ def test_every_byte(service: Service, shape: bytes) -> None:
         if status != (201 if _is_key(value) else 400):
             wrong.append((value, status))
     assert wrong == []
+
+
+# Kinds of strings that parsers get wrong, besides those of every byte; `http_sf` says which of them are strings.
+@pytest.mark.parametrize(
+    "value",
+    [
+        b'"foo_bar"',
+        b'""',
+        b'"' + b"foo_" * 60 + b'"',
+        b'"' + b"foo_" * 65 + b'"',
+        b'"   "',
+        '"füü"'.encode(),
+        b'"\\t"',
+        b'" \x00 "',
+        b'"foo',
+        b'"foo"_"bar"',
+        b'"foo""bar"',
+        b'"foo\\"',
+        rb'"foo\,"',
+        rb'"\u0061"',
+        rb'"b\"a\\r"',
+        b'"foo";a=1;b',
+        b'"foo";a="x;y"',
+        b'"foo";A',
+        b'"foo";',
+    ],
+)
+def test_strings(service: Service, value: bytes) -> None:
+    """A quoted value is a key when a parser of structured fields reads a string of visible characters from it."""
+    status = _send(service, value, body=_bytes({"sku": "one-for-strings"})).status
+    assert status == (201 if _is_key(value) else 400)
 
 
 @pytest.mark.parametrize("token", ["abc", "8e03978e-40d5", "a\\b", "~!*"])

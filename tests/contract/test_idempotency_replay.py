@@ -2,18 +2,19 @@
 
 import gzip
 import json
+import socket
+from functools import partial
 
 import pytest
 
-from .conftest import Launch
+from .conftest import ON_EACH_STORE, Launch
 from .orders import encoded, order, placed, with_sku
 from .plans import KEY, Plan, is_replay, keyed
 from .problems import assert_problem
 from .server import Service, new_id
-from .wire import exchange, head
+from .wire import HOST, TIMEOUT, eventually, exchange, flood, head
 
 JSON = ("Content-Type", "application/json")
-STORES = pytest.mark.parametrize("probe", ["sql", "memory"], indirect=True)
 
 
 def _comparable(headers: tuple[tuple[str, str], ...]) -> list[tuple[str, str]]:
@@ -117,14 +118,14 @@ def test_other_methods_ignore_the_key(service: Service, method: str) -> None:
         (204, b""),
         (202, b""),
         (200, bytes(range(256))),
-        (200, gzip.compress(b"packed" * 99)),
+        (200, gzip.compress(b"packed" * 99, mtime=0)),
         (200, b"x" * 500_000),
         (303, b""),
         (404, b"{}"),
         (418, b"tea"),
     ],
 )
-@STORES
+@ON_EACH_STORE
 def test_exact_answer(probe: Service, status: int, body: bytes) -> None:
     """Status, body and end-to-end headers come back as they were, whatever they are."""
     headers = [["ETag", '"v1"'], ["Location", "/x"], ["Content-Type", "application/x-probe"], ["X-Own", "1"]]
@@ -135,7 +136,7 @@ def test_exact_answer(probe: Service, status: int, body: bytes) -> None:
     assert plan.runs() == 1
 
 
-@STORES
+@ON_EACH_STORE
 def test_headers_that_are_not_replayed(probe: Service) -> None:
     """A replay never sets the first caller's cookie, and carries no trace of the first exchange."""
     headers = [["Set-Cookie", "session=zq7"], ["traceparent", "00-aa"], ["Cache-Control", "public, max-age=60"]]
@@ -148,16 +149,16 @@ def test_headers_that_are_not_replayed(probe: Service) -> None:
     assert len(second.all("Date")) == 1
 
 
-@STORES
+@ON_EACH_STORE
 def test_repeated_headers_are_kept_apart(probe: Service) -> None:
-    """A header that came twice comes twice again."""
+    """Of a header that was given twice both values come again, in as many fields: one where a framework keeps one."""
     plan, key = Plan(probe.folder, headers=[["Link", "</a>"], ["Link", "</b>"]]), new_id()
-    for _ in range(2):
-        response = plan.send(probe, key)
-    assert response.all("Link") == ["</a>", "</b>"]
+    first, second = (plan.send(probe, key) for _ in range(2))
+    assert ", ".join(first.all("Link")) == "</a>, </b>"
+    assert second.all("Link") == first.all("Link")
 
 
-@STORES
+@ON_EACH_STORE
 @pytest.mark.parametrize("kind", ["authentication", "permission", "rate-limit", "infrastructure", "crash"])
 def test_passing_failures_are_not_stored(probe: Service, kind: str) -> None:
     """What may pass (401, 403, 429, any 5xx, an exception) is not stored: the next request runs."""
@@ -169,7 +170,7 @@ def test_passing_failures_are_not_stored(probe: Service, kind: str) -> None:
     assert plan.runs() == 2
 
 
-@STORES
+@ON_EACH_STORE
 @pytest.mark.parametrize("status", [401, 403, 413, 429, 500, 502, 503])
 def test_passing_statuses_are_not_stored(probe: Service, status: int) -> None:
     """An operation that answers with such a status has freed its key by the time that the answer is there."""
@@ -180,7 +181,7 @@ def test_passing_statuses_are_not_stored(probe: Service, status: int) -> None:
         assert plan.runs() == 2
 
 
-@STORES
+@ON_EACH_STORE
 @pytest.mark.parametrize("kind", ["not-found", "conflict", "rule"])
 def test_lasting_errors_are_stored(probe: Service, kind: str) -> None:
     """What the operation decided against stays decided."""
@@ -190,7 +191,7 @@ def test_lasting_errors_are_stored(probe: Service, kind: str) -> None:
     assert plan.runs() == 1
 
 
-@STORES
+@ON_EACH_STORE
 @pytest.mark.parametrize("chunks", [4, 300])
 def test_streamed_answer(probe: Service, chunks: int) -> None:
     """A streamed answer arrives whole, and repeating the request never runs it again in silence."""
@@ -203,7 +204,7 @@ def test_streamed_answer(probe: Service, chunks: int) -> None:
     assert plan.runs() == 1
 
 
-@STORES
+@ON_EACH_STORE
 def test_large_answer(probe: Service) -> None:
     """An answer too large to keep arrives whole, and the operation still runs once."""
     plan, key = Plan(probe.folder, body=b"x" * 100_000, times=30), new_id()
@@ -212,7 +213,75 @@ def test_large_answer(probe: Service) -> None:
     assert plan.runs() == 1
 
 
-@STORES
+LIMIT = 1024 * 1024
+
+
+@ON_EACH_STORE
+def test_answer_at_the_limit(probe: Service) -> None:
+    """An answer of one mebibyte is kept; that of one byte more is not, and repeating its request is refused."""
+    for body, status in ((b"x" * 1024, 200), (b"x" * 1025, 409)):
+        plan, key = Plan(probe.folder, body=body, times=1024), new_id()
+        assert len(plan.send(probe, key).body) == 1024 * len(body)
+        second = plan.send(probe, key)
+        assert (second.status, is_replay(second)) == (status, status == 200)
+        assert status == 409 or second.body == body * 1024
+        assert plan.runs() == 1
+
+
+@ON_EACH_STORE
+def test_request_at_the_limit(probe: Service) -> None:
+    """A request of one mebibyte reaches its operation whole, and is told from one that differs in its last byte."""
+    key, body = new_id(), encoded().ljust(LIMIT)
+    send = partial(probe.request, "POST", "/orders", headers=[JSON, (KEY, key)])
+    first, second = (send(body=body) for _ in range(2))
+    assert (first.status, second.status, is_replay(second)) == (201, 201, True)
+    assert_problem(send(body=body[:-1] + b"\n"), 422, "IDEMPOTENCY_KEY_REUSED")
+
+
+def test_endless_request(probe: Service) -> None:
+    """A request without Content-Length that never ends is cut off, with a key as without, and the key stays free."""
+    plan, key = Plan(probe.folder), new_id()
+    start = head("POST", "/probe/act", [JSON, *keyed(key), ("Transfer-Encoding", "chunked")])
+    assert flood(probe.port, start, b"10000\r\n" + b" " * 0x10000 + b"\r\n", 8 * LIMIT).status == 413
+    assert not is_replay(plan.send(probe, key))
+
+
+@ON_EACH_STORE
+def test_endless_answer(probe: Service) -> None:
+    """Of an answer that is streamed without an end the client has the first part at once; it is never replayed."""
+    events = [["Content-Type", "text/event-stream"]]
+    plan, key = Plan(probe.folder, body=b"data: 1\n\n", chunks=2, headers=events), new_id()
+    plan.document["hold"] = plan.gate.name
+    body = json.dumps(plan.document).encode()
+    start = head("POST", "/probe/act", [JSON, *keyed(key), ("Content-Length", str(len(body)))])
+    with socket.create_connection((HOST, probe.port), timeout=TIMEOUT) as connection:
+        connection.sendall(start + body)
+        received = b""
+        while b"data: 1" not in received:
+            received += connection.recv(65536)
+        assert_problem(plan.send(probe, key), 409)
+        plan.open()
+        while received.count(b"data: 1") < 2:
+            received += connection.recv(65536)
+    assert_problem(plan.send(probe, key), 409)
+    assert plan.runs() == 1
+
+
+@ON_EACH_STORE
+def test_work_after_the_answer(probe: Service) -> None:
+    """What an operation leaves for after its answer is done once, however often the request is repeated."""
+    plan, key = Plan(probe.folder), new_id()
+    after = probe.folder / new_id("after")
+    plan.document["after"] = after.name
+    replays = [is_replay(plan.send(probe, key)) for _ in range(3)]
+    assert replays == [False, True, True]
+    # Behind it in the queue of a process that works one thing after the other.
+    other = Plan(probe.folder)
+    other.send(probe, new_id())
+    assert eventually(lambda: after.exists() and after.read_text()).count("\n") == 1
+
+
+@ON_EACH_STORE
 def test_patch(probe: Service) -> None:
     """PATCH takes a key as POST does."""
     plan, key = Plan(probe.folder), new_id()
@@ -223,7 +292,7 @@ def test_patch(probe: Service) -> None:
     assert plan.runs() == 1
 
 
-@STORES
+@ON_EACH_STORE
 def test_chunked_request(probe: Service) -> None:
     """A request without Content-Length is the same request as one with it."""
     plan, key = Plan(probe.folder), new_id()

@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from .conftest import ON_EACH_STORE
 from .orders import order, place, placed, with_sku
 from .plans import KEY, Plan, is_replay, keyed
 from .problems import assert_problem
@@ -102,6 +103,33 @@ def test_query_and_body_do_not_run_together(probe: Service) -> None:
     body = json.dumps(plan.document).encode()
     assert _post(probe, "/probe/act?q=", body, key).status == 200
     assert_problem(_post(probe, "/probe/act?q", b"=" + body, key), 422, REUSED)
+
+
+@ON_EACH_STORE
+def test_callers_do_not_meet(probe: Service) -> None:
+    """One key of two callers, and of a caller who is not known, is three keys: nobody sees another's answer."""
+    key, answers = new_id(), {}
+    for user in ("ada", "grace", None):
+        plan = Plan(probe.folder, body=(user or "nobody").encode())
+        caller = [] if user is None else [("X-Probe-User", user)]
+        for replay in (False, True):
+            answers[user] = probe.post("/probe/act", plan.document, (KEY, key), *caller)
+            assert is_replay(answers[user]) is replay
+        assert plan.runs() == 1
+    assert [answer.body for answer in answers.values()] == [b"ada", b"grace", b"nobody"]
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [(("a:b", "c"), ("a", "b:c")), (("1", "11"), ("11", "1")), (("anonymous", "k"), ("", "anonymousk"))],
+)
+def test_callers_and_keys_do_not_run_together(probe: Service, first: tuple[str, str], second: tuple[str, str]) -> None:
+    """No caller can choose a key that is another's."""
+    plan = Plan(probe.folder)
+    for (user, key), runs in ((first, 1), (second, 2)):
+        headers = [("X-Probe-User", user + plan.note.name), (KEY, key + plan.note.name)]
+        probe.post("/probe/act", plan.document, *headers)
+        assert plan.runs() == runs
 
 
 def test_same_key_for_all_anonymous_callers(service: Service) -> None:

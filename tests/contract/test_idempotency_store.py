@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import pytest
 
 from .conftest import Launch
-from .logs import lines, of_request
+from .logs import of_request, settle
 from .orders import database, idempotency_tables, order, place, with_sku
 from .plans import KEY, Plan, is_replay
 from .problems import assert_problem, assert_retry_after
@@ -107,7 +107,7 @@ def _damage(service: Service) -> None:
 
 
 def test_key_is_not_stored(launch: Launch) -> None:
-    """Neither the key nor the request's body can be read in the store."""
+    """Neither the key nor the request's body can be read in the store, nor the key in the log."""
     service, key = launch(), new_id("zq7key")
     place(service, (KEY, key), customer_email="zq7mail@example.com")
     with database(service.database) as connection:
@@ -115,4 +115,5 @@ def test_key_is_not_stored(launch: Launch) -> None:
             dump = str(connection.execute(f"SELECT * FROM {table}").fetchall())
             assert key not in dump
             assert "zq7mail" not in dump
-    assert lines(service)
+    settle(service)
+    assert key not in service.output()

@@ -6,7 +6,7 @@ import urllib.parse
 import pytest
 
 from .conftest import Launch
-from .logs import access_line, lines, of_request, parse
+from .logs import access_line, lines, of_request, parse, settle
 from .orders import order, place
 from .server import Service, new_id
 from .wire import exchange, head
@@ -81,6 +81,7 @@ def test_key(service: Service) -> None:
     key = new_id("zq7key")
     for quantity in (1, 1, 2):
         place(service, ("Idempotency-Key", key), sku="same", quantity=quantity)
+    settle(service)
     assert key not in service.output()
 
 
@@ -99,6 +100,7 @@ def test_exception(probe: Service, secret: str) -> None:
 )
 def test_path_injection(service: Service, text: str) -> None:
     """Line breaks and control characters of a path are escaped: one event stays one line."""
+    settle(service)
     before = len(service.out)
     _send(service, f"/orders/{text}", [])
     _send(service, f"/orders?q={text}", [])

@@ -51,7 +51,7 @@ def test_version(document: Document) -> None:
     assert document["info"]["title"]
 
 
-@pytest.mark.parametrize(("operation", "statuses"), OPERATIONS.items(), ids=lambda x: str(x)[:40])
+@pytest.mark.parametrize(("operation", "statuses"), OPERATIONS.items(), ids=[" ".join(name) for name in OPERATIONS])
 def test_responses_are_declared(document: Document, operation: Operation, statuses: set[str]) -> None:
     """Every response that can occur is declared."""
     assert statuses <= set(_operation(document, *operation)["responses"])

@@ -3,7 +3,7 @@
 import subprocess
 import sys
 
-from .logs import access_lines
+from .logs import access_lines, settle
 from .server import Service
 
 OPTIONS = (
@@ -37,5 +37,6 @@ def test_schemathesis(service: Service) -> None:
         check=False,
     )
     assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]
+    settle(service)
     assert len(access_lines(service)) > 100
     assert [line for line in access_lines(service) if line["status_code"] >= 500] == []

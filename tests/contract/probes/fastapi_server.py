@@ -17,13 +17,16 @@ from typing import Any
 import structlog
 from app.adapters.logging import configure_logging
 from app.api.application import create_app
-from app.api.idempotency import idempotency
+from app.api.idempotency import IdempotencyMiddleware, idempotency
 from app.api.server import serve
 from app.bootstrap import bootstrap
 from app.core import errors
+from app.core.context import set_user_id
 from app.settings import load_settings
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import StreamingResponse
+from starlette.background import BackgroundTask
+from starlette.datastructures import Headers
 from starlette.middleware import Middleware
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -65,16 +68,22 @@ def _answer(plan: dict[str, Any]) -> Response:
     body = base64.b64decode(plan.get("body", "e30=")) * plan.get("times", 1)
     response: Response
     if "chunks" in plan:
-        response = StreamingResponse(_chunks(body, plan["chunks"]), plan.get("status", 200))
+        response = StreamingResponse(_chunks(body, plan["chunks"], plan.get("hold")), plan.get("status", 200))
     else:
         response = Response(body, plan.get("status", 200))
+    if "sign" in plan:
+        response.headers["X-Process"] = str(os.getpid())
+    if "after" in plan:
+        response.background = BackgroundTask(_note, plan["after"])
     for name, value in plan.get("headers", ()):
         response.headers.append(name, value)
     return response
 
 
-async def _chunks(chunk: bytes, count: int) -> AsyncIterator[bytes]:
-    for _ in range(count):
+async def _chunks(chunk: bytes, count: int, hold: str | None) -> AsyncIterator[bytes]:
+    for number in range(count):
+        while number and hold and not Path(hold).exists():
+            await asyncio.sleep(0.02)
         yield chunk
 
 
@@ -138,6 +147,21 @@ class CrashMiddleware:
         await self.app(scope, receive, send)
 
 
+class CallerMiddleware:
+    """Takes a header's word for who calls, which is where authentication would be."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        """Wrap *app*."""
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one request."""
+        user = Headers(scope=scope).get("x-probe-user") if scope["type"] == "http" else None
+        if user is not None:
+            set_user_id(user)
+        await self.app(scope, receive, send)
+
+
 def add_probes(app: FastAPI) -> None:
     """Add the probe endpoints to *app*."""
     app.add_api_route("/probe/act", act, methods=["POST", "PATCH"])
@@ -148,6 +172,8 @@ def add_probes(app: FastAPI) -> None:
     app.add_api_route("/probe/raise/{kind}", raise_kind, methods=["GET"])
     app.add_api_route("/probe/log-odd-values", log_odd_values, methods=["POST"])
     app.user_middleware.append(Middleware(CrashMiddleware))
+    kinds: list[object] = [entry.cls for entry in app.user_middleware]
+    app.user_middleware.insert(kinds.index(IdempotencyMiddleware), Middleware(CallerMiddleware))
 
 
 def main() -> int:
