@@ -88,6 +88,13 @@ def test_a_signal_to_all_of_its_processes_lets_its_task_end(tmp_path: Path) -> N
         assert worker.wait_for("task.succeeded")["task_name"] == "tests.note"
 
 
+def test_a_signal_while_it_starts_ends_it(tmp_path: Path) -> None:
+    """Health is answered by then, and what was begun is closed."""
+    with running_worker(tmp_path, ready=False, module="told_early") as worker:
+        assert worker.popen.wait(PATIENCE) == 0
+        assert worker.wait_for("worker.shutdown")
+
+
 def test_its_processes_do_not_outlive_it(tmp_path: Path) -> None:
     """They would work on beside whoever gets their task next."""
     with running_worker(tmp_path) as worker:

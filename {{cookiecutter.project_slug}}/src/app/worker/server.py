@@ -1,10 +1,8 @@
 """Run the worker, or `beat`, in this process until a signal comes."""
 
-import signal
-import sys
 import warnings
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from celery import Celery, bootsteps
 from celery.beat import EmbeddedService, Service
@@ -18,7 +16,7 @@ from .application import create_app
 from .bootstrap import using_services
 from .configuration import WorkerSettings
 from .processes import running, shared_metrics
-from .stopping import SIGNALS, ServiceWorker
+from .stopping import ServiceWorker, end_when_told
 
 
 class Beat(bootsteps.StartStopStep):
@@ -39,6 +37,8 @@ def run(settings: WorkerSettings) -> int:
         settings: How it is set up.
 
     """
+    # Health is answered before the worker listens itself; and nothing else would end process 1 of a container.
+    end_when_told()
     with shared_metrics(settings) as settings:
         services = bootstrap(settings)
         configure_logging(settings, on_event=services.metrics.log_record)
@@ -69,18 +69,13 @@ def run_beat(settings: WorkerSettings) -> int:
 
     """
     configure_logging(settings)
-    for number in SIGNALS:
-        signal.signal(number, _end)
+    # It keeps in its file what was sent when, and ends.
+    end_when_told()
     try:
         Service(_application(settings)).start()
     except SystemExit:
         return 0
     return 0
-
-
-def _end(_number: int, _frame: object) -> NoReturn:
-    # It keeps in its file what was sent when, and ends.
-    sys.exit(0)
 
 
 def _application(settings: WorkerSettings) -> Celery:
