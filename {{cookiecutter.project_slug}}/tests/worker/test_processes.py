@@ -106,9 +106,12 @@ def test_all_processes_count_together(worker: RunningWorker) -> None:
 def test_lost_process(worker: RunningWorker) -> None:
     """The parent tells of a task whose process was killed, with the same ids, and the task runs again."""
     name = f"note-{uuid4().hex}"
-    task_id = worker.send("tests.note", name, 1.0, headers=HEADERS)
+    task_id = worker.send("tests.note", name, 2.0, headers=HEADERS)
     note = worker.folder / name
-    os.kill(int(until(lambda: note.exists() and note.read_text(), "the task")), signal.SIGKILL)
+    process = int(until(lambda: note.exists() and note.read_text(), "the task"))
+    # Its line is on the way for some milliseconds, and killed with the process.
+    worker.wait_for("task.started", task_id=task_id)
+    os.kill(process, signal.SIGKILL)
     lost = worker.wait_for("task.lost", task_id=task_id)
     assert (lost["request_id"], lost["trace_id"], lost["queue"], lost["level"]) == ("r-1", TRACE_ID, "tasks", "warning")
     worker.wait_for("task.succeeded", task_id=task_id)
