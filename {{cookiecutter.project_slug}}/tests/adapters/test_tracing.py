@@ -163,7 +163,9 @@ def test_decision_before_any_cost(settings: Settings, tracing: Tracing, records:
     for parent in (None, PARENT, PARENT._replace(flags=0)):
         position = continue_trace(parent)
         span = used.start_at(position, "work", SpanKind.SERVER, parent, {})
-        assert used.samples(position, parent) is span.is_recording()
+        decided = used.decide(position, parent)
+        assert decided == position_of(span)
+        assert not records or decided.sampled is span.is_recording()
         assert position_of(span) == (position.marked(sampled=span.is_recording()) if records else position)
 
 

@@ -95,9 +95,7 @@ class Observation:
 
         """
         parent = read_trace(traceparents, tracestates)
-        trace = continue_trace(parent)
-        if self.tracing.records:
-            trace = trace.marked(sampled=self.tracing.samples(trace, parent))
+        trace = self.tracing.decide(continue_trace(parent), parent)
         exchange = kind(method, trace, accept_request_id(request_ids))
         exchange.parent = parent
         if correlation_ids:

@@ -205,6 +205,8 @@ class SpanQueue:
             timeout: Seconds.
 
         """
+        if not self._spans and not self._in_hand:
+            return True
         deadline = time.monotonic() + timeout
         self._hurries = True
         self._wake.set()

@@ -90,15 +90,18 @@ class Tracing:
             span.is_parent_remote = is_remote
         return span
 
-    def samples(self, position: Trace, parent: Trace | None) -> bool:
-        """Return whether a span is recorded, before anything is made of it.
+    def decide(self, position: Trace, parent: Trace | None) -> Trace:
+        """Return a position whose flag says whether its span is recorded, before anything is made of it.
 
         Args:
             position: What `continue_trace` made of the parent.
             parent: The caller's position, if any.
 
         """
-        return self._recorder is not None and self._sampler.samples(position.trace_id, parent)
+        # Without spans of our own, and where a caller's decision stands, the flag is right already.
+        if self._recorder is None or (parent is not None and self._sampler.follow_parent):
+            return position
+        return position.marked(sampled=self._sampler.samples(position.trace_id, parent))
 
     def start_at(
         self, position: Trace, name: str, kind: SpanKind, above: Trace | SpanContext | None, attributes: Attributes
@@ -117,9 +120,10 @@ class Tracing:
         if recorder is None:
             return PositionSpan(position)
         parent = trace_of(above) if isinstance(above, SpanContext) else above
-        sampled = self._sampler.samples(position.trace_id, parent)
-        trace = position.marked(sampled=sampled)
-        return RecordedSpan(trace, name, kind, parent, attributes, recorder.finish) if sampled else PositionSpan(trace)
+        trace = self.decide(position, parent)
+        if not trace.sampled:
+            return PositionSpan(trace)
+        return RecordedSpan(trace, name, kind, parent, attributes, recorder.finish)
 
     def span(self, name: str, *, kind: SpanKind = SpanKind.INTERNAL, **attributes: Any) -> AbstractContextManager[Span]:
         """Run a block in a span below the current one; an exception is recorded, redacted, and raised again.

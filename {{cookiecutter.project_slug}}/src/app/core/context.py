@@ -18,16 +18,10 @@ from .queries import QueryCount
 class Context(dict[str, Any]):
     """The fields of a unit of work, how they look in a line of JSON, rendered once, and the work's statements."""
 
-    __slots__ = ("_around", "_rendered", "queries")
-    _rendered: bytes | None
-    _around: "Context | None"
-    queries: QueryCount | None
-
-    def __init__(self, *args: Any, **fields: Any) -> None:
-        super().__init__(*args, **fields)
-        self._rendered = None
-        self._around = None
-        self.queries = None
+    # Of the class until they are set: every request makes one, and most set none of them.
+    _rendered: bytes | None = None
+    _around: "Context | None" = None
+    queries: QueryCount | None = None
 
     def query_count(self) -> QueryCount:
         """Return the count of the work's statements, which its parts share; it is made when it is first asked for."""

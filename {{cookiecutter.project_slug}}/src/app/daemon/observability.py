@@ -98,12 +98,10 @@ class Observer:
         run.kind = message.type
         run.log = _log_of(self._queue, attempt)
         run.context = _context_of(sender, message.id, message.type)
-        trace = sender.trace
+        trace = self._tracing.decide(sender.trace, sender.parent)
         run.span = None
-        if self._tracing.records:
-            trace = trace.marked(sampled=self._tracing.samples(trace, sender.parent))
-            if trace.sampled:
-                run.span = self._start_span(message, trace, sender.parent, attempt)
+        if self._tracing.records and trace.sampled:
+            run.span = self._start_span(message, trace, sender.parent, attempt)
         run.opened = open_context(run.context)
         run.position = open_trace(trace) if run.span is None else open_span(run.span)
         run.started = time.perf_counter()

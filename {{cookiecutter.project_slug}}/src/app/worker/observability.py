@@ -98,12 +98,10 @@ class Observer:
         run.queue = _queue_of(request.delivery_info)
         run.attempt = (request.retries or 0) + 1
         run.context = _context_of(sender, request.id or "", task.name)
-        trace = sender.trace
+        trace = self._tracing.decide(sender.trace, sender.parent)
         run.span = None
-        if self._tracing.records:
-            trace = trace.marked(sampled=self._tracing.samples(trace, sender.parent))
-            if trace.sampled:
-                run.span = self._start_span(task.name, request.id or "", trace, sender.parent, run.queue, run.attempt)
+        if self._tracing.records and trace.sampled:
+            run.span = self._start_span(task.name, request.id or "", trace, sender.parent, run.queue, run.attempt)
         run.opened = open_context(run.context)
         run.position = open_trace(trace) if run.span is None else open_span(run.span)
         request.__dict__[_KEY] = run
@@ -214,11 +212,10 @@ class Observer:
         task_id = request.id or ""
         sender = read_task_headers(request.__dict__, task_id)
         queue, attempt = _queue_of(request.delivery_info), (request.retries or 0) + 1
-        trace = sender.trace
+        trace = self._tracing.decide(sender.trace, sender.parent)
         span: Span | None = None
-        if self._tracing.records:
-            trace = trace.marked(sampled=self._tracing.samples(trace, sender.parent))
-            span = self._start_span(task.name, task_id, trace, sender.parent, queue, attempt) if trace.sampled else None
+        if self._tracing.records and trace.sampled:
+            span = self._start_span(task.name, task_id, trace, sender.parent, queue, attempt)
         self._metrics.task_ended(task.name, outcome)
         opened = open_context(_context_of(sender, task_id, task.name))
         position = open_trace(trace) if span is None else open_span(span)

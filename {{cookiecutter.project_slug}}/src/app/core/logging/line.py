@@ -16,7 +16,7 @@ from .rendering import ORDER
 
 # Fields that mean something to the chain, or that a caller must not set.
 _NEED_CHAIN = frozenset({*ORDER, "exc_info", "stack_info", "exception", "stack"})
-_MAX_HEADS = 512
+_MAX_KEPT = 512
 _MAX_NAME = 200
 # Other types are the chain's: it knows how to show them without a crash or a secret.
 _OPTIONS = (
@@ -45,7 +45,7 @@ class Bound(dict[str, Any]):
 
     """
 
-    __slots__ = ("is_plain", "rendered")
+    __slots__ = ("_fitting", "is_plain", "rendered")
 
     def __init__(self, fields: Mapping[str, Any]) -> None:
         super().__init__(fields)
@@ -56,6 +56,26 @@ class Bound(dict[str, Any]):
             self.rendered = b"".join(b",%b" % orjson.dumps({name: self[name]})[1:-1] for name in self)
         except TypeError:
             self.is_plain, self.rendered = False, b""
+        self._fitting: set[tuple[str, ...]] = set()
+
+    def fits(self, fields: Mapping[str, Any], context: Mapping[str, object]) -> bool:
+        """Return whether a line may be joined of these, the event's own and its context's: none overrides another.
+
+        Args:
+            fields: The event's own.
+            context: What is said of the work that it is a part of.
+
+        """
+        # Which names come together repeats with each line of code that logs.
+        names = (*fields, *context)
+        if names in self._fitting:
+            return True
+        if not (self.is_plain and _NEED_CHAIN.isdisjoint(fields) and len({*self, *names}) == len(self) + len(names)):
+            return False
+        if len(self._fitting) >= _MAX_KEPT:
+            self._fitting.clear()
+        self._fitting.add(names)
+        return True
 
 
 NO_FIELDS = Bound({})
@@ -85,7 +105,7 @@ class Heads(dict[str, bytes]):
         head = b'Z",%b,%b' % (named, self._tail)
         # A text with data in it is rather long, and does not come again: kept, many of them would be a lot of memory.
         if len(event) <= _MAX_NAME:
-            if len(self) >= _MAX_HEADS:
+            if len(self) >= _MAX_KEPT:
                 self.clear()
             self[event] = head
         return head
@@ -107,6 +127,7 @@ class LineRenderer:
         self._tail = orjson.dumps(identity)[1:-1] + rendered
         # One object, so that no thread sees the millisecond of one and the text of another.
         self._clock = (-1_000_000, b"")
+        self._second = (-1, b"")
 
     def heads(self, name: str, level: str) -> Heads:
         """Return what `render` takes for all events of a logger and level.
@@ -128,15 +149,12 @@ class LineRenderer:
             bound: What the logger says with each event.
 
         """
-        if not _NEED_CHAIN.isdisjoint(fields):
-            return None
         context = current_context()
         try:
+            if not bound.fits(fields, context):
+                return None
             head = heads[event]
-            if context:
-                head += _inherited(context, fields)
-            if bound:
-                head += _rendered(bound, fields, context)
+            inherited = context.rendered() if isinstance(context, Context) else b""
             body = orjson.dumps(fields, option=_OPTIONS)[1:] if fields else b"\n"
         except (TypeError, ValueError):
             return None
@@ -148,26 +166,17 @@ class LineRenderer:
         micros = (now - began) // 1000
         if not 0 <= micros < 1000:
             micros, prefix = self._begin_millisecond(now)
-        return b"".join((prefix, _THREE_DIGITS[micros], head, b"," if fields else b"}", body))
+        end = b"," if fields else b"}"
+        return b"".join((prefix, _THREE_DIGITS[micros], head, inherited, bound.rendered, end, body))
 
     def _begin_millisecond(self, now: int) -> tuple[int, bytes]:
         """Render what the lines of a millisecond begin with; return how many microseconds of it are over, and that."""
         millis, nanos = divmod(now, 1_000_000)
-        text = time.strftime('{"timestamp":"%Y-%m-%dT%H:%M:%S.', time.gmtime(millis // 1000))
-        prefix = text.encode() + _THREE_DIGITS[millis % 1000]
+        second, text = self._second
+        if millis // 1000 != second:
+            second = millis // 1000
+            text = time.strftime('{"timestamp":"%Y-%m-%dT%H:%M:%S.', time.gmtime(second)).encode()
+            self._second = (second, text)
+        prefix = text + _THREE_DIGITS[millis % 1000]
         self._clock = (millis * 1_000_000, prefix)
         return nanos // 1000, prefix
-
-
-def _rendered(bound: Bound, fields: Mapping[str, Any], context: Mapping[str, object]) -> bytes:
-    """Return a logger's fields as JSON; raises TypeError when they need the chain, or when something overrides them."""
-    if not (bound.is_plain and bound.keys().isdisjoint(fields) and bound.keys().isdisjoint(context)):
-        raise TypeError
-    return bound.rendered
-
-
-def _inherited(context: Mapping[str, object], fields: Mapping[str, Any]) -> bytes:
-    """Return the context as JSON; raises TypeError when it has none, or when the event overrides some of it."""
-    if not isinstance(context, Context) or not fields.keys().isdisjoint(context):
-        raise TypeError
-    return context.rendered()
