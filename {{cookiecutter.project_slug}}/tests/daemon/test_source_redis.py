@@ -100,7 +100,9 @@ async def test_what_is_not_urgent_is_acknowledged_together(place: Place, monkeyp
 
         monkeypatch.setattr(source._acknowledging, "_do", do)
         first, second, third = await received(source, 3)
-        await asyncio.gather(source.acknowledge(first), source.acknowledge(second))
+        earlier = asyncio.create_task(source.acknowledge(first))
+        await asyncio.sleep(0.05)
+        await asyncio.gather(earlier, source.acknowledge(second))
         third.is_urgent = True
         async with asyncio.timeout(0.4):
             await source.acknowledge(third)
