@@ -45,6 +45,7 @@ class InMemorySource:
     """
 
     system = "in_memory"
+    sends = False
 
     def __init__(self, visibility_timeout: float = 60.0) -> None:
         self._visibility_timeout = visibility_timeout

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from app.core.errors import InfrastructureError
+from app.core.message_source import Delivery
 from app.core.messages import Message
 from app.core.retry import RetryPolicy
 from app.daemon import consumer as consumer_module
@@ -64,7 +65,7 @@ def memory(tmp_path: Path, **daemon: Any) -> Any:
 
 
 async def test_bounded(tmp_path: Path) -> None:
-    """No more are handled at once than may be, and no more are received than there are free slots."""
+    """No more are handled at once than may be, and no more are received than there are free slots or soon will be."""
     gate = Gate()
     async with running(memory(tmp_path, concurrency=3), gate.handlers) as daemon:
         for number in range(10):
@@ -75,8 +76,81 @@ async def test_bounded(tmp_path: Path) -> None:
         gate.open()
         await daemon.settled()
         assert gate.most == 3
-        assert all(1 <= limit <= 3 for limit in daemon.source.limits)
+        assert all(1 <= limit <= 6 for limit in daemon.source.limits)
         assert await daemon.effects() == list(range(10))
+
+
+def quick(begun: list[int]) -> Handlers:
+    """Return a handler that ends at once."""
+    handlers = Handlers()
+
+    @handlers.handles("test.done")
+    async def end(message: Message) -> None:
+        begun.append(message.data["number"])
+
+    return handlers
+
+
+@pytest.mark.parametrize(("sends", "most"), [(False, 10), (True, 5)])
+async def test_quick_messages_are_received_early(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sends: bool, most: int
+) -> None:
+    """As many as there are slots before there is one for them, unless the broker sends them by itself."""
+    source, begun, held = InMemorySource(), list[int](), list[int]()
+    source.sends = sends
+    async with running(memory(tmp_path, concurrency=5), quick(begun), source=source) as daemon:
+        accept = daemon.consumer._accept
+
+        def accepted(delivery: Delivery) -> None:
+            accept(delivery)
+            held.append(daemon.consumer.in_hand)
+
+        monkeypatch.setattr(daemon.consumer, "_accept", accepted)
+        for number in range(100):
+            source.put(placed(number))
+        await daemon.settled()
+    assert (sorted(begun), max(held)) == (list(range(100)), most)
+
+
+async def test_a_message_that_the_broker_is_told_of_has_no_slot(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Others are handled meanwhile, but not the next one of its key."""
+    source, begun, told = InMemorySource(), list[int](), asyncio.Event()
+    plain = source.acknowledge
+
+    async def acknowledge(delivery: Delivery) -> None:
+        await told.wait()
+        await plain(delivery)
+
+    monkeypatch.setattr(source, "acknowledge", acknowledge)
+    async with running(memory(tmp_path, concurrency=1), quick(begun), source=source) as daemon:
+        for number, key in enumerate(["a", "a", "b"]):
+            source.put(placed(number, key=key))
+        await until(lambda: 2 in begun)
+        assert (begun, daemon.consumer.in_hand) == ([0, 2], 3)
+        told.set()
+        await daemon.settled()
+        assert (begun, daemon.consumer._waiting) == ([0, 2, 1], 0)
+
+
+@pytest.mark.parametrize(("keys", "urgent"), [("aa", [True, True]), ("ab", [False, True]), ("a", [True])])
+async def test_what_is_urgent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, keys: str, urgent: list[bool]) -> None:
+    """The broker is told at once where another message waits for it, and where there is no other."""
+    source, seen = InMemorySource(), list[bool]()
+    plain = source.acknowledge
+
+    async def acknowledge(delivery: Delivery) -> None:
+        seen.append(delivery.is_urgent)
+        await asyncio.sleep(0.01)
+        await plain(delivery)
+
+    monkeypatch.setattr(source, "acknowledge", acknowledge)
+    for number, key in enumerate(keys):
+        source.put(placed(number, key=key))
+    async with running(memory(tmp_path, concurrency=2), quick([]), source=source) as daemon:
+        await daemon.settled()
+    assert seen == urgent
 
 
 async def test_order_per_key(tmp_path: Path) -> None:
@@ -337,10 +411,10 @@ async def test_mistake_in_the_handling_itself(tmp_path: Path, log: Log, monkeypa
         attempt = daemon.consumer._handling.attempt
         failures = [ZeroDivisionError("a mistake")]
 
-        async def fails(received: Any) -> Any:
+        async def fails(received: Any, done: Any) -> Any:
             if failures:
                 raise failures.pop()
-            return await attempt(received)
+            return await attempt(received, done)
 
         monkeypatch.setattr(daemon.consumer._handling, "attempt", fails)
         source.put(placed(1))

@@ -1,7 +1,7 @@
 """What is special about messages on a stream of Redis."""
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -84,6 +84,30 @@ async def test_what_another_one_has_by_now_is_not_touched(place: Place) -> None:
             [again] = await received(patient, 1)
             assert (again.attempt, again.deliveries) == (1, 2)
             await patient.acknowledge(again)
+
+
+async def test_what_is_not_urgent_is_acknowledged_together(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In one command, soon after; what is urgent is not held up, and takes along what was collected."""
+    monkeypatch.setattr(module, "_COLLECTING", 0.5)
+    await place.send(b"a", b"b", b"c")
+    async with place.receiving() as source:
+        assert isinstance(source, RedisSource)
+        sent, plain = list[int](), source._acknowledging._do
+
+        async def do(receipts: Sequence[bytes]) -> None:
+            sent.append(len(receipts))
+            await plain(receipts)
+
+        monkeypatch.setattr(source._acknowledging, "_do", do)
+        first, second, third = await received(source, 3)
+        earlier = asyncio.create_task(source.acknowledge(first))
+        await asyncio.sleep(0.05)
+        await asyncio.gather(earlier, source.acknowledge(second))
+        third.is_urgent = True
+        async with asyncio.timeout(0.4):
+            await source.acknowledge(third)
+        assert sent == [2, 1]
+        assert await source.backlog() == 0
 
 
 async def test_deliveries_are_counted_through_a_give_back(place: Place) -> None:

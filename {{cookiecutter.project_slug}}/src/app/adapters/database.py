@@ -17,6 +17,7 @@ from .database_connection import READ_ONLY, configure_sqlite, connect_arguments,
 from .database_deadline import bound_statements
 from .database_pool import pool_state, pool_watch, watched_pool
 from .database_queries import watch_statements
+from .database_sqlite import begin_with_next, connect_in_steps
 from .database_tracing import trace_statements
 
 # A migration takes the time that it takes, and waits for another that runs.
@@ -130,6 +131,8 @@ def sync_engine(
     kind = watched_pool(pool or pool_watch(metrics), is_async=False)
     address = url.set(drivername="sqlite") if url.get_backend_name() == "sqlite" else url
     engine = create_engine(address, poolclass=kind, **_options(url, settings, is_async=False))
+    if engine.dialect.name == "sqlite":
+        configure_sqlite(engine)
     _prepare(engine, slow or SlowQueries(settings.slow_query), metrics)
     return engine
 
@@ -139,6 +142,9 @@ def _engine(
 ) -> AsyncEngine:
     kind = watched_pool(pool, is_async=True)
     engine = create_async_engine(url, poolclass=kind, **_options(url, settings, is_async=True))
+    if url.get_backend_name() == "sqlite":
+        connect_in_steps(engine.sync_engine)
+        configure_sqlite(engine.sync_engine, begin_with_next)
     _prepare(engine.sync_engine, slow, metrics)
     return engine
 
@@ -160,9 +166,7 @@ def _options(url: URL, settings: DatabaseSettings, *, is_async: bool) -> dict[st
 
 def _prepare(engine: Engine, slow: SlowQueries, metrics: DatabaseMetrics | None) -> None:
     """Attach what happens around each statement."""
-    if engine.dialect.name == "sqlite":
-        configure_sqlite(engine)
-    else:
+    if engine.dialect.name != "sqlite":
         bound_statements(engine)
     _hide_values(engine)
     watch_statements(engine, slow, metrics)

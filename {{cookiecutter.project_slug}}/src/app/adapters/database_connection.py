@@ -2,6 +2,7 @@
 
 import asyncio
 import sqlite3
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -88,11 +89,12 @@ def make_folder(url: URL) -> None:
         raise ConfigurationError(msg) from error
 
 
-def configure_sqlite(engine: Engine) -> None:
+def configure_sqlite(engine: Engine, send: Callable[[Connection, str], Any] = Connection.exec_driver_sql) -> None:
     """Let readers work beside one writer, and make writers queue instead of failing half-way.
 
     Args:
         engine: An engine of a SQLite file.
+        send: Sends what begins a transaction.
 
     """
 
@@ -111,4 +113,4 @@ def configure_sqlite(engine: Engine) -> None:
     def begin(connection: Connection) -> None:
         # A transaction that reads and then writes would fail at once if another one wrote in between.
         read_only = connection.get_execution_options().get(READ_ONLY)
-        connection.exec_driver_sql("BEGIN" if read_only else "BEGIN IMMEDIATE")
+        send(connection, "BEGIN" if read_only else "BEGIN IMMEDIATE")

@@ -14,6 +14,7 @@ from sqlalchemy.pool import PoolProxiedConnection
 from ..core.query_spans import begin_span, commit_span, count_batch, count_rows, end_failed, known_of
 from ..core.spans import Attributes, recorded_span
 from ..core.statements import statement_table
+from .database_text import is_composed as is_text_composed
 
 _SPAN = "app_span"
 
@@ -67,8 +68,10 @@ def is_composed(context: ExecutionContext | None) -> bool:
         context: Its execution.
 
     """
+    if context is None:
+        return False
     compiled = getattr(context, "compiled", None)
-    return compiled is not None and not isinstance(compiled.statement, TextClause)
+    return is_text_composed(context) if compiled is None else not isinstance(compiled.statement, TextClause)
 
 
 def _trace_commits(engine: Engine, known: Attributes) -> None:

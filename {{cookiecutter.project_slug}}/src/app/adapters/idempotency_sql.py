@@ -23,7 +23,19 @@ from ..core.idempotency_answer import Answer
 from ..core.idempotency_errors import IdempotencyStoreError
 from ..settings_groups import STEP_SECONDS
 from .database import Database
-from .idempotency_statements import CLAIM, COMPLETE, FORGET, PURGE, RECORD, RELEASE, RENEW, parameters
+from .database_text import run_text
+from .idempotency_statements import (
+    CLAIM,
+    COMPLETE,
+    FORGET,
+    PURGE,
+    RECORD,
+    RECORDED,
+    RELEASE,
+    RENEW,
+    parameters,
+    record_text,
+)
 from .statement_deadline import statements_within
 from .unit_of_work import SyncUnitOfWork, UnitOfWork
 
@@ -70,14 +82,15 @@ def _record(session: Session, claim: Claim, given: dict[str, Any]) -> Decision:
     # Not through the session: what it has not written yet is the operation's, and so are its failures.
     connection = session.connection()
     steps = _taking(RECORD, connection.dialect.name, given, claim)
-    statement, given = next(steps)
+    next(steps)
+    row: Any = RECORDED if run_text(connection, record_text(connection.dialect), given) == 1 else None
     while True:
-        row = connection.execute(statement, given).first()
         try:
             statement, given = steps.send(row)
         except StopIteration as decided:
             decision: Decision = decided.value
             return decision
+        row = connection.execute(statement, given).first()
 
 
 @contextmanager

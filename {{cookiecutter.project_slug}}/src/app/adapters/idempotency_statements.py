@@ -3,6 +3,8 @@
 They are built when this module is imported and take parameters, since building one costs more than running it.
 """
 
+from functools import lru_cache
+from types import SimpleNamespace
 from typing import Any
 
 from sqlalchemy import (
@@ -22,11 +24,13 @@ from sqlalchemy import (
     update,
 )
 from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.engine import Dialect
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.functions import GenericFunction
 
 from ..core.idempotency import Claim
 from .database import new_metadata
+from .database_text import StatementText
 
 metadata = new_metadata()
 records = Table(
@@ -106,13 +110,18 @@ _NEW: dict[str, Any] = {
 }
 
 
-def _taking(insert: Any) -> Any:
+def _taken(insert: Any) -> Any:
     """Return an insert that also takes over what is free."""
     return insert.on_conflict_do_update(
         index_elements=[records.c.key],
         set_={name: insert.excluded[name] for name in _NEW if name != "key"},
         where=_FREE,
-    ).returning(records.c.key.label("claimed"))
+    )
+
+
+def _taking(insert: Any) -> Any:
+    """Return the same, with a row when it took one."""
+    return _taken(insert).returning(records.c.key.label("claimed"))
 
 
 def _claim_or_find() -> Any:
@@ -147,6 +156,8 @@ RECORD = {
     "postgresql": (_taking(postgresql.insert(records).values(_RECORDED)), _FOUND),
     "sqlite": (_taking(sqlite.insert(records).values(_RECORDED)), _FOUND),
 }
+# What the first of them returns when it wrote.
+RECORDED = SimpleNamespace(claimed=True)
 COMPLETE = (
     update(records)
     .where(_HELD)
@@ -166,3 +177,15 @@ _ENDED = (
     .cte("ended")
 )
 PURGE = delete(records).where(records.c.key.in_(select(_ENDED.c.key))).returning(records.c.key)
+
+
+@lru_cache(maxsize=8)
+def record_text(dialect: Dialect) -> StatementText:
+    """Return the first statement of a record as text, which writes one row or none.
+
+    Args:
+        dialect: For which database.
+
+    """
+    kind = {"postgresql": postgresql, "sqlite": sqlite}[dialect.name]
+    return StatementText(_taken(kind.insert(records).values(_RECORDED)), dialect)

@@ -24,6 +24,8 @@ class Delivery:
         deliveries: How often it was handed out in this attempt, this time included: more than once when whoever had it
             died or lost the broker.
         receipt: What its source knows it by.
+        is_urgent: Whether the broker is told at once that it is done, since another message waits for that or no other
+            is under way; else it may be told of several together.
 
     """
 
@@ -32,6 +34,7 @@ class Delivery:
     attempt: int = 1
     deliveries: int = 1
     receipt: Any = None
+    is_urgent: bool = False
 
 
 @dataclass(slots=True)
@@ -61,10 +64,12 @@ class MessageSource(Protocol):
 
     Attributes:
         system: What OpenTelemetry calls the broker (https://opentelemetry.io/docs/specs/semconv/messaging/).
+        sends: Whether the broker sends messages by itself: to ask for them early saves nothing then.
 
     """
 
     system: str
+    sends: bool
 
     async def open(self) -> None:
         """Connect, and make what is not there yet; on a source that is open or broken, begin anew.

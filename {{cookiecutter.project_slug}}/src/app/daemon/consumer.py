@@ -1,8 +1,12 @@
 """Receives messages, as many as can be handled at once, and handles those of one key one after the other.
 
 A message is in hand from when it is received until the broker knows what became of it. One that waits, for the message
-of the same key before it or for its next attempt, needs no slot, so that it holds up nobody else; how many may wait is
-bounded too. What is in hand is kept from other daemons by telling the broker so, again and again.
+of the same key before it, for its next attempt or for the broker to be told that it is done, needs no slot, so that it
+holds up nobody else; how many may wait is bounded too. What is in hand is kept from other daemons by telling the broker
+so, again and again.
+
+While messages end quickly some are received before there is a slot for them, many at once, for each question to a
+broker costs as much as a message (`pace.py`).
 """
 
 import asyncio
@@ -20,6 +24,7 @@ from .configuration import DaemonSettings
 from .handlers import Handlers
 from .handlers import handlers as default_handlers
 from .handling import Handling, Received
+from .pace import Pace
 
 log = get_logger("app.messages")
 # How many messages may be in hand for each that may be handled at once: those that wait for others included.
@@ -51,6 +56,7 @@ class Consumer:
         self._concurrency = daemon.concurrency
         self._keep_seconds = daemon.visibility_timeout / KEPT
         self._slots = asyncio.Semaphore(daemon.concurrency)
+        self._pace = Pace(0 if source.sends else daemon.concurrency)
         self._metrics = MessageMetrics(services.metrics)
         self._metrics.watch_dead_letters()
         used = default_handlers if handlers is None else handlers
@@ -143,7 +149,11 @@ class Consumer:
     def _free(self) -> int:
         """Return how many messages may be received now."""
         held = len(self._in_hand)
-        return min(self._concurrency - (held - self._waiting), self._concurrency * IN_HAND - held)
+        free = self._concurrency - (held - self._waiting)
+        if free >= 0:
+            # Those that were received early have begun.
+            free += self._pace.soon()
+        return min(free, self._concurrency * IN_HAND - held)
 
     async def _keep_always(self) -> None:
         while True:
@@ -177,18 +187,31 @@ class Consumer:
 
     async def _work(self, received: Received) -> None:
         while True:
-            async with self._slots:
-                received.is_running = True
-                try:
-                    pause = await self._handling.attempt(received)
-                finally:
-                    received.is_running = False
+            await self._slots.acquire()
+            received.has_slot = received.is_running = True
+            try:
+                pause = await self._handling.attempt(received, self._done)
+            finally:
+                self._done(received)
+                self._waiting -= 1
+                received.is_running = False
             if pause is None:
                 return
             if self._stopping:
                 await self._give_back([received])
                 return
             await self._pause(pause)
+
+    def _done(self, received: Received) -> None:
+        """Let another message have the slot of one that is handled, whatever the broker is still to be told of it."""
+        if received.has_slot:
+            received.has_slot = False
+            self._waiting += 1
+            is_last = self._waiting == len(self._in_hand)
+            received.delivery.is_urgent = is_last or bool(self._followers.get(received.key or ""))
+            self._pace.ended()
+            self._slots.release()
+            self._freed.set()
 
     async def _pause(self, seconds: float) -> None:
         self._waiting += 1

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -33,16 +33,17 @@ class Received:
         message: The message, or why what was sent is none.
         attempt: Which attempt is next, or under way.
         is_running: Whether an attempt is under way.
+        has_slot: Whether it is one of those that are handled now.
         waiting_since: Since when it waits for the same message to be handled elsewhere; None when it does not.
 
     """
 
-    __slots__ = ("attempt", "delivery", "is_running", "message", "waiting_since")
+    __slots__ = ("attempt", "delivery", "has_slot", "is_running", "message", "waiting_since")
 
     def __init__(self, delivery: Delivery) -> None:
         self.delivery = delivery
         self.attempt = delivery.attempt
-        self.is_running = False
+        self.is_running = self.has_slot = False
         self.waiting_since: float | None = None
         self.message: Message | ValueError
         try:
@@ -114,11 +115,12 @@ class Handling:
         self._observer = Observer(services, daemon.queue, source.system, metrics)
         self._once = Once(services, daemon.queue)
 
-    async def attempt(self, received: Received) -> float | None:
+    async def attempt(self, received: Received, done: Callable[[Received], None]) -> float | None:
         """Handle a message once, and tell the broker; returns after how many seconds it is to be tried again here.
 
         Args:
             received: The message; its attempt is counted on when the one that failed was one.
+            done: Called when its handler has done its work, and only the broker does not know yet.
 
         """
         message, delivery = received.message, received.delivery
@@ -139,11 +141,13 @@ class Handling:
             return None
         run = self._observer.begin(message, received.attempt, is_first=received.is_first)
         try:
-            return await self._handled(run, received, message)
+            return await self._handled(run, received, message, done)
         finally:
             self._observer.close(run)
 
-    async def _handled(self, run: Run, received: Received, message: Message) -> float | None:
+    async def _handled(
+        self, run: Run, received: Received, message: Message, done: Callable[[Received], None]
+    ) -> float | None:
         handler = self._handlers[message.type]
         try:
             ended = await self._run(handler, message)
@@ -152,6 +156,7 @@ class Handling:
             raise
         if not isinstance(ended, Failure):
             self._observer.succeeded(run, ran=ended)
+            done(received)
             await self._tell(received, "acknowledge", self._source.acknowledge(received.delivery))
             return None
         return await self._after(run, received, message, ended)

@@ -40,6 +40,7 @@ class RabbitSource:
     """
 
     system = "rabbitmq"
+    sends = True
 
     def __init__(self, settings: DaemonSettings) -> None:
         self._url = settings.broker_url

@@ -29,6 +29,8 @@ from .polling import WAIT, poll
 COMMAND_SECONDS = 4.0
 _BLOCK_SECONDS = 0.25
 _BATCH = 500
+# Seconds for which those are collected that are acknowledged together.
+_COLLECTING = 0.01
 _PAGE = 100
 # Seconds between two looks for what others left behind, at most.
 _LONGEST_LOOK = 1.0
@@ -46,6 +48,7 @@ class RedisSource:
     """
 
     system = "redis"
+    sends = False
 
     def __init__(self, settings: DaemonSettings) -> None:
         daemon = settings.daemon
@@ -61,7 +64,7 @@ class RedisSource:
         self._look_at = self._move_at = 0.0
         self._in_hand: set[bytes] = set()
         self._tasks: set[asyncio.Task[Any]] = set()
-        self._acknowledging: Batching[bytes] = Batching(self._acknowledge, limit=_BATCH)
+        self._acknowledging: Batching[bytes] = Batching(self._acknowledge, limit=_BATCH, pause=_COLLECTING)
         # Its types allow for every form of answer that any Redis ever gave.
         self._client: Any = create_redis(self._url, timeout=COMMAND_SECONDS)
 
@@ -102,7 +105,7 @@ class RedisSource:
 
     async def acknowledge(self, delivery: Delivery) -> None:
         """Delete a message, together with others that are acknowledged at the time."""
-        await self._acknowledging.add(delivery.receipt)
+        await self._acknowledging.add(delivery.receipt, soon=delivery.is_urgent)
         self._in_hand.discard(delivery.receipt)
 
     async def try_again(self, delivery: Delivery, delay: float) -> None:

@@ -44,6 +44,7 @@ class SqliteSource:
     """
 
     system = "sqlite"
+    sends = False
 
     def __init__(self, settings: DaemonSettings) -> None:
         self._path = Path(read_broker_url(settings.broker_url).path)
