@@ -136,8 +136,8 @@ def test_a_log_that_nobody_reads_delays_no_message(tmp_path: Path) -> None:
             assert fulfilled(tmp_path) == {f"o-{number}": 1 for number in range(MANY)}
             daemon.send_signal(signal.SIGTERM)
             assert daemon.wait(PATIENCE) == 0
-            # There was no room for more.
-            assert len(daemon.stdout.read()) > PIPE_BYTES / 2
+            # There was no room for it; how much there was for others depends on how many were written at once.
+            assert b"daemon.stopped" not in daemon.stdout.read()
         finally:
             daemon.kill()
 
