@@ -11,6 +11,8 @@ from tests.engines import Emit, commit
 from tests.tree import ROOT, template_files
 
 ENGINES = ("cookiecutter", "copier")
+# How modules begin whose tests take minutes together: one process works on each.
+TAKE_MINUTES = ("test_emitted", "test_update", "test_operations", "test_union", "test_benchmarks")
 
 
 @pytest.hookimpl(wrapper=True)
@@ -27,7 +29,7 @@ def pytest_runtest_makereport(
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Start what takes minutes first: at the end, one process would work on it while the other stands idle."""
-    items.sort(key=lambda item: not item.path.name.startswith("test_emitted"))
+    items.sort(key=lambda item: not item.path.name.startswith(TAKE_MINUTES))
 
 
 @pytest.fixture(scope="session", autouse=True)
