@@ -13,6 +13,8 @@ from .opened import Opened, Threaded
 
 KINDS = ("redis-async", "redis-sync")
 PLACES = ("redis",)
+# Seconds for many connections at once on a busy machine; what a dead Redis costs is tested elsewhere.
+PATIENCE = 10.0
 RIVAL = """
 from app.adapters.idempotency_redis import RedisIdempotencyStore
 from app.adapters.redis import create_redis
@@ -35,13 +37,13 @@ async def open_kind(kind: str, _folder: Path, _request: object) -> AsyncIterator
         def dump() -> str:
             return str([(key, inside.hgetall(key)) for key in own.stored()])
 
-        sync = create_sync_redis(own.url)
-        client = create_redis(own.url)
+        sync = create_sync_redis(own.url, timeout=PATIENCE)
+        client = create_redis(own.url, timeout=PATIENCE)
 
         def again() -> Any:
             if kind.endswith("-sync"):
                 return Threaded(SyncRedisIdempotencyStore(sync, service=own.service))
-            return RedisIdempotencyStore(client, service=own.service)
+            return RedisIdempotencyStore(client, service=own.service, timeout=PATIENCE)
 
         try:
             yield Opened(again(), damage, dump, again=again)

@@ -10,12 +10,15 @@ from sqlalchemy import create_engine, select, text
 from app.adapters.database import Database, sync_engine
 from app.adapters.idempotency import SqlIdempotencyStore, SyncSqlIdempotencyStore, metadata, records
 from app.adapters.unit_of_work import SyncUnitOfWork, UnitOfWork
+from app.settings_groups import DatabaseSettings
 
 from ..databases import ENGINES, own_database
 from .opened import Opened, Threaded
 
 KINDS = tuple(f"{engine}-{mode}" for engine in ENGINES for mode in ("async", "sync"))
 PLACES = ENGINES
+# Seconds for many connections at once on a busy machine; what a server that hangs costs is tested elsewhere.
+PATIENCE = 10.0
 RIVAL = """
 from sqlalchemy.engine import make_url
 from app.adapters.database import Database
@@ -31,7 +34,7 @@ async def open_kind(kind: str, folder: Path, _request: object) -> AsyncIterator[
     """Open a store."""
     place, mode = kind.split("-")
     with own_database(place, folder) as url:
-        database, engine = Database(url), sync_engine(url)
+        database, engine = Database(url, DatabaseSettings(connect_timeout=PATIENCE)), sync_engine(url)
         inside = create_engine(url.set(drivername="sqlite") if url.get_backend_name() == "sqlite" else url)
         metadata.create_all(inside)
 
@@ -45,7 +48,9 @@ async def open_kind(kind: str, folder: Path, _request: object) -> AsyncIterator[
                 return str(connection.execute(select(records)).all())
 
         def again() -> Any:
-            return Threaded(SyncSqlIdempotencyStore(engine)) if mode == "sync" else SqlIdempotencyStore(database)
+            if mode == "sync":
+                return Threaded(SyncSqlIdempotencyStore(engine, timeout=PATIENCE))
+            return SqlIdempotencyStore(database, timeout=PATIENCE)
 
         def work() -> Any:
             return SyncUnitOfWork(engine) if mode == "sync" else UnitOfWork(database, read_only=False)
