@@ -10,6 +10,7 @@ from typing import Any
 import aiosqlite
 import pytest
 from sqlalchemy import Column, Integer, String, Table, insert, select, text
+from sqlalchemy.engine import Connection
 from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
 
 from app.adapters.database import Database, new_metadata
@@ -120,6 +121,21 @@ async def test_a_transaction_that_cannot_begin(database: Database) -> None:
         await connection.execute(insert(THINGS).values(name="b"))
         await connection.rollback()
     assert await names(database) == []
+
+
+@pytest.mark.parametrize("end", ["commit", "rollback"])
+async def test_a_transaction_that_has_ended_begins_nothing(database: Database, end: str) -> None:
+    """What is asked of the connection afterwards, as the pool asks whether it lives, waits for nobody who writes."""
+
+    def ask(connection: Connection) -> None:
+        dbapi: Any = connection.connection.dbapi_connection
+        dbapi.cursor().execute("SELECT 1")
+
+    async with database.engine.connect() as connection:
+        transaction = await connection.begin()
+        await getattr(transaction, end)()
+        with other_writer(database):
+            await connection.run_sync(ask)
 
 
 async def test_a_statement_that_is_cancelled(database: Database) -> None:

@@ -238,6 +238,13 @@ def test_flush_is_bounded(exporter: Exporter) -> None:
     queue.close(PATIENCE)
 
 
+def test_flush_of_nothing_wakes_nobody(exporter: Exporter) -> None:
+    """Where no span waits there is nothing to hand over, and no thread to ask for it."""
+    queue = SpanQueue(exporter, NEVER)
+    assert queue.flush(PATIENCE)
+    assert not queue._wake.is_set()
+
+
 def test_abandoned_queue(exporter: Exporter) -> None:
     """What is abandoned to another process is neither sent nor counted, and takes nothing."""
     queue = SpanQueue(exporter, NEVER)

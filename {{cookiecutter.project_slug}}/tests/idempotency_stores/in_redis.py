@@ -9,12 +9,10 @@ from app.adapters.idempotency_redis import RedisIdempotencyStore, SyncRedisIdemp
 from app.adapters.redis import create_redis, create_sync_redis
 
 from ..redis_server import own_redis
-from .opened import Opened, Threaded
+from .opened import PATIENCE, Opened, Threaded
 
 KINDS = ("redis-async", "redis-sync")
 PLACES = ("redis",)
-# Seconds for many connections at once on a busy machine; what a dead Redis costs is tested elsewhere.
-PATIENCE = 10.0
 RIVAL = """
 from app.adapters.idempotency_redis import RedisIdempotencyStore
 from app.adapters.redis import create_redis

@@ -13,12 +13,10 @@ from app.adapters.unit_of_work import SyncUnitOfWork, UnitOfWork
 from app.settings_groups import DatabaseSettings
 
 from ..databases import ENGINES, own_database
-from .opened import Opened, Threaded
+from .opened import PATIENCE, Opened, Threaded
 
 KINDS = tuple(f"{engine}-{mode}" for engine in ENGINES for mode in ("async", "sync"))
 PLACES = ENGINES
-# Seconds for many connections at once on a busy machine; what a server that hangs costs is tested elsewhere.
-PATIENCE = 10.0
 RIVAL = """
 from sqlalchemy.engine import make_url
 from app.adapters.database import Database

@@ -7,6 +7,9 @@ from typing import Any
 
 from app.core.idempotency import IdempotencyStore
 
+# Seconds for many connections at once on a busy machine; what a server that hangs costs is tested elsewhere.
+PATIENCE = 10.0
+
 
 class Threaded:
     """An object whose methods run in threads, so that code on an event loop can call them.

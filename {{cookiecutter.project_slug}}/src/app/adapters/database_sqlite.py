@@ -82,14 +82,13 @@ class SqliteCursor(AsyncAdapt_dbapi_cursor):
             self._cursor, self._rows = await_(step)
         except Exception as error:  # noqa: BLE001 -- SQLAlchemy knows what it means
             own._handle_exception(error)  # noqa: SLF001
-        own.beginning = None
 
 
 class SqliteConnection(AsyncAdapt_aiosqlite_connection):
     """A connection whose statements are one step each.
 
     Attributes:
-        beginning: What begins a transaction at the next statement.
+        beginning: What begins the transaction at its next statement, where none has begun it; None when there is none.
 
     """
 
